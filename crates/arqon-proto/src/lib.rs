@@ -1,0 +1,15 @@
+//! The pure part of ArqonBus. Nothing here opens a socket, reads a clock or draws a random number: every decision is
+//! a function of its arguments, so the simulator, the tests and production run the very same code.
+
+pub mod id;
+
+pub mod code;
+pub mod grant;
+pub mod message;
+pub mod time;
+
+/// The protobuf types, generated from `proto/` at build time.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::use_self, clippy::disallowed_types, clippy::too_many_lines)]
+pub mod generated {
+    include!(concat!(env!("OUT_DIR"), "/generated.rs"));
+}
