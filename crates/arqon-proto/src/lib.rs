@@ -8,11 +8,13 @@ pub mod grant;
 pub mod message;
 pub mod payload;
 pub mod time;
+pub mod ws;
 
 /// The protobuf types, generated from `proto/` at build time.
 #[allow(
     missing_docs,
     unreachable_pub,
+    rust_2018_idioms,
     clippy::all,
     clippy::use_self,
     clippy::disallowed_types,
