@@ -5,7 +5,9 @@ pub mod id;
 
 pub mod code;
 pub mod grant;
+pub mod link;
 pub mod message;
+pub mod spine;
 pub mod time;
 
 /// The protobuf types, generated from `proto/` at build time.
