@@ -5,8 +5,10 @@ pub mod id;
 
 pub mod code;
 pub mod grant;
+pub mod link;
 pub mod message;
 pub mod payload;
+pub mod spine;
 pub mod time;
 pub mod ws;
 
