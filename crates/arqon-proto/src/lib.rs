@@ -5,11 +5,23 @@ pub mod id;
 
 pub mod code;
 pub mod grant;
+pub mod link;
 pub mod message;
+pub mod payload;
+pub mod spine;
 pub mod time;
+pub mod ws;
 
 /// The protobuf types, generated from `proto/` at build time.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::use_self, clippy::disallowed_types, clippy::too_many_lines)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    rust_2018_idioms,
+    clippy::all,
+    clippy::use_self,
+    clippy::disallowed_types,
+    clippy::too_many_lines
+)]
 pub mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated.rs"));
 }
