@@ -9,6 +9,11 @@ pub mod message;
 pub mod payload;
 pub mod time;
 
+pub mod egress;
+pub mod limits;
+pub mod planted;
+pub mod session;
+
 /// The protobuf types, generated from `proto/` at build time.
 #[allow(
     missing_docs,
