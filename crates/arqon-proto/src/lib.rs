@@ -12,6 +12,11 @@ pub mod spine;
 pub mod time;
 pub mod ws;
 
+pub mod egress;
+pub mod limits;
+pub mod planted;
+pub mod session;
+
 /// The protobuf types, generated from `proto/` at build time.
 #[allow(
     missing_docs,
