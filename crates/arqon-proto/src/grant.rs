@@ -111,7 +111,9 @@ mod tests {
     #[test]
     fn patterns_match_whole_tokens() {
         let covers = |pattern: &str, room: &str| {
-            Pattern::parse(pattern).expect("a good pattern").matches(RoomRef::parse(room).expect("a good room"))
+            Pattern::parse(pattern)
+                .expect("a good pattern")
+                .matches(RoomRef::parse(room).expect("a good room"))
         };
         assert!(covers("lobby", "lobby") && !covers("lobby", "lobby.a") && !covers("lobby", "lobb"));
         assert!(covers("chat.*", "chat.a") && !covers("chat.*", "chat") && !covers("chat.*", "chat.a.b"));

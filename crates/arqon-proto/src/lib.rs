@@ -9,7 +9,14 @@ pub mod message;
 pub mod time;
 
 /// The protobuf types, generated from `proto/` at build time.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::use_self, clippy::disallowed_types, clippy::too_many_lines)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::use_self,
+    clippy::disallowed_types,
+    clippy::too_many_lines
+)]
 pub mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated.rs"));
 }
