@@ -6,6 +6,7 @@ pub mod id;
 pub mod code;
 pub mod grant;
 pub mod message;
+pub mod payload;
 pub mod time;
 
 /// The protobuf types, generated from `proto/` at build time.

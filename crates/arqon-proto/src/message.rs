@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::code::{CloseCode, ErrorCode};
+pub use crate::payload::{Base64, Payload};
 
 /// The encoding of one session, fixed by its WebSocket subprotocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,27 +15,6 @@ pub enum Encoding {
     Json,
     /// `arqon.v1.pb`: binary messages, length-delimited protobuf.
     Protobuf,
-}
-
-/// Opaque content of a publication.
-///
-/// A JSON session gets [`Payload::Json`] as the value of `data` and [`Payload::Bytes`] as base64 in `bytes`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload<'a> {
-    /// One JSON value, already checked, without line breaks.
-    Json(&'a [u8]),
-    /// Any bytes.
-    Bytes(&'a [u8]),
-}
-
-impl<'a> Payload<'a> {
-    /// The bytes, whatever they mean.
-    #[must_use]
-    pub fn bytes(self) -> &'a [u8] {
-        match self {
-            Self::Json(bytes) | Self::Bytes(bytes) => bytes,
-        }
-    }
 }
 
 /// One command of a client.
