@@ -1,1 +1,5 @@
 //! The gateway.
+
+pub mod config;
+
+pub mod auth;
