@@ -9,6 +9,7 @@ mod recorder;
 mod run;
 mod shield_host;
 mod shim;
+mod spine;
 mod spine_link;
 mod sweep;
 mod token;

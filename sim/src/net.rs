@@ -39,7 +39,6 @@ impl Stream for SimStream {
 }
 
 /// A turmoil listener.
-#[derive(Debug)]
 pub(crate) struct SimListener(pub(crate) turmoil::net::TcpListener);
 
 impl Listener for SimListener {
