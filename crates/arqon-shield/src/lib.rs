@@ -3,3 +3,7 @@
 pub mod config;
 
 pub mod auth;
+
+pub mod metrics;
+
+pub mod admin;
