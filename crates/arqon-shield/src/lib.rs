@@ -4,3 +4,6 @@ pub mod config;
 
 pub mod auth;
 pub mod spine;
+
+pub mod metrics;
+pub mod admin;
