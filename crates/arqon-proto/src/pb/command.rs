@@ -105,28 +105,23 @@ pub fn encode_command(command: &Command<'_>, out: &mut Vec<u8>) {
     let id = command.id;
     match &command.body {
         CommandBody::Connect(connect) => Outer::write(id, CONNECT, out, |out| {
-            ConnectView {
-                token: connect.token.as_deref(),
-                client: connect.client.as_deref(),
-                ..Default::default()
-            }
-            .encode(out);
+            ConnectView { token: connect.token.as_deref(), client: connect.client.as_deref() }.encode(out);
         }),
         CommandBody::Subscribe(subscribe) => {
             Outer::write(id, SUBSCRIBE, out, |out| write_subscribe(subscribe, out))
         }
         CommandBody::Unsubscribe { room } => Outer::write(id, UNSUBSCRIBE, out, |out| {
-            UnsubscribeView { room, ..Default::default() }.encode(out);
+            UnsubscribeView { room }.encode(out);
         }),
         CommandBody::Publish(publish) => Outer::write(id, PUBLISH, out, |out| write_publish(publish, out)),
         CommandBody::Track { room, meta } => Outer::write(id, TRACK, out, |out| {
-            TrackView { room, meta: meta.bytes(), ..Default::default() }.encode(out);
+            TrackView { room, meta: meta.bytes() }.encode(out);
         }),
         CommandBody::Untrack { room } => Outer::write(id, UNTRACK, out, |out| {
-            UntrackView { room, ..Default::default() }.encode(out);
+            UntrackView { room }.encode(out);
         }),
         CommandBody::Refresh { token } => Outer::write(id, REFRESH, out, |out| {
-            RefreshView { token, ..Default::default() }.encode(out);
+            RefreshView { token }.encode(out);
         }),
         CommandBody::Ping => Outer::write(id, PING, out, |_| ()),
         // A field that no version has: readers answer with unknown_command.
@@ -145,7 +140,6 @@ fn write_subscribe(subscribe: &Subscribe<'_>, out: &mut Vec<u8>) {
         track: subscribe.track.map(Payload::bytes),
         watch: watch.into(),
         echo: (!subscribe.echo).then_some(false),
-        ..Default::default()
     }
     .encode(out);
 }
@@ -162,7 +156,6 @@ fn write_publish(publish: &Publish<'_>, out: &mut Vec<u8>) {
         msg_id: publish.msg_id.as_deref(),
         echo: (!publish.echo).then_some(false),
         traceparent: publish.traceparent.as_deref(),
-        ..Default::default()
     }
     .encode(out);
 }

@@ -202,7 +202,6 @@ fn write_body(body: &ServerBody<'_>, out: &mut Vec<u8>) {
             message: &error.message,
             temporary: error.code.temporary(),
             retry_after_ms: error.retry_after_ms,
-            ..Default::default()
         }
         .encode(out),
         ServerBody::Connected(connected) => ConnectedView {
@@ -212,32 +211,26 @@ fn write_body(body: &ServerBody<'_>, out: &mut Vec<u8>) {
             ping_interval_ms: connected.ping_interval_ms,
             pong_timeout_ms: connected.pong_timeout_ms,
             message_bytes_max: connected.message_bytes_max,
-            ..Default::default()
         }
         .encode(out),
-        ServerBody::Subscribed { room } => SubscribedView { room, ..Default::default() }.encode(out),
+        ServerBody::Subscribed { room } => SubscribedView { room }.encode(out),
         ServerBody::Unsubscribed { room, reason } => {
             let code = reason.map_or(0, |reason| reason.number().into());
-            UnsubscribedView { room, code, ..Default::default() }.encode(out);
+            UnsubscribedView { room, code }.encode(out);
         }
         ServerBody::Published | ServerBody::Tracked | ServerBody::Untracked | ServerBody::Pong => {}
-        ServerBody::Refreshed { ttl_ms } => {
-            RefreshedView { ttl_ms: *ttl_ms, ..Default::default() }.encode(out)
-        }
+        ServerBody::Refreshed { ttl_ms } => RefreshedView { ttl_ms: *ttl_ms }.encode(out),
         ServerBody::Publication(publication) => write_publication(publication, out),
         ServerBody::Gap { room, missed } => {
-            GapView { room, missed: *missed, ..Default::default() }.encode(out);
+            GapView { room, missed: *missed }.encode(out);
         }
-        ServerBody::TokenExpiring { in_ms } => {
-            TokenExpiringView { in_ms: *in_ms, ..Default::default() }.encode(out)
-        }
+        ServerBody::TokenExpiring { in_ms } => TokenExpiringView { in_ms: *in_ms }.encode(out),
         ServerBody::Disconnect(disconnect) => DisconnectView {
             code: disconnect.code.number().into(),
             name: disconnect.code.name(),
             reason: &disconnect.reason,
             reconnect: disconnect.code.reconnect(),
             retry_after_ms: disconnect.retry_after_ms,
-            ..Default::default()
         }
         .encode(out),
         ServerBody::PresenceState(_)
@@ -261,7 +254,6 @@ fn write_publication(publication: &PublicationFrame<'_>, out: &mut Vec<u8>) {
         msg_id: publication.msg_id.as_deref(),
         at_ms: publication.at_ms,
         traceparent: publication.traceparent.as_deref(),
-        ..Default::default()
     }
     .encode(out);
 }
@@ -274,7 +266,6 @@ fn write_presence(body: &ServerBody<'_>, out: &mut Vec<u8>) {
             page: state.page,
             last: state.last,
             members: state.members.iter().map(member_view).collect(),
-            ..Default::default()
         }
         .encode(out),
         ServerBody::PresenceDiff(diff) => PresenceDiffView {
@@ -283,25 +274,20 @@ fn write_presence(body: &ServerBody<'_>, out: &mut Vec<u8>) {
             joins: diff.joins.iter().map(member_view).collect(),
             leaves: diff.leaves.iter().map(AsRef::as_ref).collect(),
             updates: diff.updates.iter().map(member_view).collect(),
-            ..Default::default()
         }
         .encode(out),
         ServerBody::PresenceCount(count) => {
             let (users, members) = (count.users, count.members);
-            PresenceCountView { room: &count.room, users, members, ..Default::default() }.encode(out);
+            PresenceCountView { room: &count.room, users, members }.encode(out);
         }
         ServerBody::PresenceStale { room, stale } => {
-            PresenceStaleView { room, stale: *stale, ..Default::default() }.encode(out);
+            PresenceStaleView { room, stale: *stale }.encode(out);
         }
         _ => {}
     }
 }
 
 fn member_view<'a>(member: &'a Member<'_>) -> MemberView<'a> {
-    let metas = member.metas.iter().map(|meta| MetaView {
-        session: &meta.session,
-        meta: meta.meta.bytes(),
-        ..Default::default()
-    });
-    MemberView { user: &member.user, metas: metas.collect(), ..Default::default() }
+    let metas = member.metas.iter().map(|meta| MetaView { session: &meta.session, meta: meta.meta.bytes() });
+    MemberView { user: &member.user, metas: metas.collect() }
 }
