@@ -163,7 +163,8 @@ mod tests {
               arq pub lobby '{"hello":"world"}'
               arq presence lobby
 
-            Ctrl-C ends it."#]].assert_eq(&welcome(&bus, "arq"));
+            Ctrl-C ends it."#]]
+        .assert_eq(&welcome(&bus, "arq"));
     }
 
     #[test]

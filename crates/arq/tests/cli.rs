@@ -30,7 +30,9 @@ fn shown(output: &Output) -> String {
 
 #[test]
 fn help_lists_commands_and_exit_codes() {
-    check(&["--help"], &expect![[r#"
+    check(
+        &["--help"],
+        &expect![[r#"
         exit 0
         The command line of ArqonBus, and the bus in one process
 
@@ -56,12 +58,15 @@ fn help_lists_commands_and_exit_codes() {
           2   the command line is wrong
           64  the configuration is wrong
           69  nothing answers there
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn help_of_each_command() {
-    check(&["dev", "up", "--help"], &expect![[r#"
+    check(
+        &["dev", "up", "--help"],
+        &expect![[r#"
         exit 0
         Start the bus, print its URL and a ready token, and stay up until Ctrl-C
 
@@ -72,8 +77,11 @@ fn help_of_each_command() {
               --admin-port <PORT>  Port for health and metrics; 0 takes a free one [default: 7321, or a free one if --port is given]
               --json               Print one line {"ws_url","admin_url","token"} and nothing else
           -h, --help               Print help
-    "#]]);
-    check(&["auth", "gen", "--help"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["auth", "gen", "--help"],
+        &expect![[r#"
         exit 0
         Sign a token and print it
 
@@ -90,8 +98,11 @@ fn help_of_each_command() {
               --alg <ALG>          Algorithm of the key [default: HS256]
               --kid <KID>          Name of the key in auth.keys
           -h, --help               Print help
-    "#]]);
-    check(&["pub", "--help"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["pub", "--help"],
+        &expect![[r#"
         exit 0
         Publish to a room and wait until the bus has taken it
 
@@ -107,8 +118,11 @@ fn help_of_each_command() {
               --token <TOKEN>      The token [default: that of the running dev bus]
               --token-file <FILE>  File that holds the token, so that it is in no process list
           -h, --help               Print help
-    "#]]);
-    check(&["sub", "--help"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["sub", "--help"],
+        &expect![[r#"
         exit 0
         Subscribe to rooms and print what arrives, one line each, until Ctrl-C
 
@@ -146,8 +160,11 @@ fn help_of_each_command() {
 
           -h, --help
                   Print help (see a summary with '-h')
-    "#]]);
-    check(&["presence", "--help"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["presence", "--help"],
+        &expect![[r#"
         exit 0
         Print who is in a room
 
@@ -162,8 +179,11 @@ fn help_of_each_command() {
               --token <TOKEN>      The token [default: that of the running dev bus]
               --token-file <FILE>  File that holds the token, so that it is in no process list
           -h, --help               Print help
-    "#]]);
-    check(&["status", "--help"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["status", "--help"],
+        &expect![[r#"
         exit 0
         Tell whether a bus is ready, and if not, why
 
@@ -173,8 +193,11 @@ fn help_of_each_command() {
               --admin-url <URL>  The admin port, such as http://127.0.0.1:7321 [default: that of the running dev bus]
               --json             Print one line {"admin_url","ready","health"}
           -h, --help             Print help
-    "#]]);
-    check(&["config", "doc", "--help"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["config", "doc", "--help"],
+        &expect![[r#"
         exit 0
         Explain every key
 
@@ -186,32 +209,33 @@ fn help_of_each_command() {
         Options:
               --key <KEY>  Only this key or table, such as limits.ping_interval
           -h, --help       Print help
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn without_a_dev_bus_every_command_says_how_to_start_one() {
-    let client = expect![[r#"
-        exit 69
-        arq: no dev bus is running: start one with `arq dev up`, or give --url and --token
-    "#]
-        exit 69
-        arq: no dev bus is running: start one with `arq dev up`, or give --url and --token
-    "#]
-        exit 69
-        arq: no dev bus is running: start one with `arq dev up`, or give --url and --token
-    "#]];
-    check(&["pub", "lobby", "hello"], &client);
-    check(&["sub", "lobby"], &client);
-    check(&["presence", "lobby"], &client);
-    check(&["status"], &expect![[r#"
+    for args in [&["pub", "lobby", "hello"][..], &["sub", "lobby"], &["presence", "lobby"]] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(
+            shown(&arq(dir.path(), args)),
+            "exit 69\narq: no dev bus is running: start one with `arq dev up`, or give --url and --token\n"
+        );
+    }
+    check(
+        &["status"],
+        &expect![[r#"
         exit 69
         arq: no dev bus is running: start one with `arq dev up`, or give --admin-url
-    "#]]);
-    check(&["auth", "gen", "--sub", "ann"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["auth", "gen", "--sub", "ann"],
+        &expect![[r#"
         exit 69
         arq: no dev bus is running, so there is no key to sign with: start one with `arq dev up`, or give --key and --kid
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -238,34 +262,51 @@ fn a_bus_that_does_not_answer_is_unreachable() {
 
 #[test]
 fn a_wrong_command_line_exits_2() {
-    check(&["pub", "no spaces", "1"], &expect![[r#"
+    check(
+        &["pub", "no spaces", "1"],
+        &expect![[r#"
         exit 2
         error: invalid value 'no spaces' for '<ROOM>': room has a character that is not allowed
 
         For more information, try '--help'.
-    "#]]);
-    check(&["pub", "lobby", "1", "--url", "ws://127.0.0.1:1"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["pub", "lobby", "1", "--url", "ws://127.0.0.1:1"],
+        &expect![[r#"
         exit 2
         arq: --url needs --token or --token-file: make one with `arq auth gen`, or leave both out to talk to the dev bus
-    "#]]);
-    check(&["sub", "lobby", "--token", "t", "--url", "http://127.0.0.1:1"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["sub", "lobby", "--token", "t", "--url", "http://127.0.0.1:1"],
+        &expect![[r#"
         exit 2
         arq: http://127.0.0.1:1: the scheme must be ws
-    "#]]);
-    check(&["auth", "gen", "--sub", "ann", "--can", "fly"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["auth", "gen", "--sub", "ann", "--can", "fly"],
+        &expect![[r#"
         exit 2
         error: invalid value 'fly' for '--can <CAN>'
           [possible values: subscribe, publish, presence]
 
         For more information, try '--help'.
-    "#]]);
-    check(&["auth", "gen", "--sub", "ann", "--ttl", "60"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["auth", "gen", "--sub", "ann", "--ttl", "60"],
+        &expect![[r#"
         exit 2
         error: invalid value '60' for '--ttl <TTL>': expected a duration with its unit, such as "250ms", "15s", "2m" or "1h"
 
         For more information, try '--help'.
-    "#]]);
-    check(&["auth", "gen", "--sub", "ann", "--key", "k"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["auth", "gen", "--sub", "ann", "--key", "k"],
+        &expect![[r#"
         exit 2
         error: the following required arguments were not provided:
           --kid <KID>
@@ -273,11 +314,15 @@ fn a_wrong_command_line_exits_2() {
         Usage: arq auth gen --sub <USER> --key <FILE> --kid <KID>
 
         For more information, try '--help'.
-    "#]]);
-    check(&["status", "--admin-url", "127.0.0.1:1"], &expect![[r#"
+    "#]],
+    );
+    check(
+        &["status", "--admin-url", "127.0.0.1:1"],
+        &expect![[r#"
         exit 2
         arq: 127.0.0.1:1: expected http://host:port
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -287,15 +332,18 @@ fn a_bad_configuration_exits_64_and_names_the_place() {
     expect![[r#"
         exit 64
         arq: config.toml:2:1: unknown key "listne" in [shield], did you mean "listen"?
-    "#]].assert_eq(&shown(&arq(dir.path(), &["config", "check", "config.toml"])));
+    "#]]
+    .assert_eq(&shown(&arq(dir.path(), &["config", "check", "config.toml"])));
     expect![[r#"
         exit 64
         arq: config.toml:2:1: unknown key "listne" in [shield], did you mean "listen"?
-    "#]].assert_eq(&shown(&arq(dir.path(), &["config", "show", "config.toml"])));
+    "#]]
+    .assert_eq(&shown(&arq(dir.path(), &["config", "show", "config.toml"])));
     expect![[r#"
         exit 64
         arq: nowhere.toml: cannot be read: No such file or directory (os error 2)
-    "#]].assert_eq(&shown(&arq(dir.path(), &["config", "check", "nowhere.toml"])));
+    "#]]
+    .assert_eq(&shown(&arq(dir.path(), &["config", "check", "nowhere.toml"])));
 }
 
 #[test]
@@ -305,7 +353,8 @@ fn a_configuration_is_checked_shown_and_explained() {
     expect![[r#"
         exit 0
         config.toml: good
-    "#]].assert_eq(&shown(&arq(dir.path(), &["config", "check", "config.toml"])));
+    "#]]
+    .assert_eq(&shown(&arq(dir.path(), &["config", "check", "config.toml"])));
     let doc = ["config", "doc", "config.toml", "--key", "limits.ping_interval"];
     expect![[r#"
         exit 0
@@ -316,7 +365,8 @@ fn a_configuration_is_checked_shown_and_explained() {
     expect![[r#"
         exit 2
         arq: no key or table is called limits.pong; `arq config doc` lists them all
-    "#]].assert_eq(&shown(&arq(dir.path(), &["config", "doc", "--key", "limits.pong"])));
+    "#]]
+    .assert_eq(&shown(&arq(dir.path(), &["config", "doc", "--key", "limits.pong"])));
 
     // What `show` prints is a configuration with the same meaning.
     let output = arq(dir.path(), &["config", "show", "config.toml"]);
@@ -380,7 +430,8 @@ fn a_token_is_signed_with_a_given_key() {
     expect![[r#"
         exit 1
         arq: short: an HS256 secret has at least 32 bytes, this one has 8
-    "#]].assert_eq(&shown(&short));
+    "#]]
+    .assert_eq(&shown(&short));
 }
 
 #[test]
