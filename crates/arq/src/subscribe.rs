@@ -18,12 +18,17 @@ pub(crate) async fn run(args: &Subscribe) -> Result<(), Failure> {
         args,
         track: args.track.as_deref().map(publish::as_json),
         left: args.count.unwrap_or(u64::MAX),
+        connection: None,
     };
-    tokio::select! {
-        // The connection is dropped without a close: the Shield notes the end of the stream at once.
+    let done = tokio::select! {
         done = machine::interrupted() => done,
         done = listener.follow() => done,
+    };
+    // Leaves at once; without it the others would see this session for the grace period.
+    if let Some(connection) = listener.connection.take() {
+        talk::close(connection).await;
     }
+    done
 }
 
 /// What is to be heard, over all connections.
@@ -32,23 +37,21 @@ struct Listener<'a> {
     track: Option<String>,
     /// Publications still to come.
     left: u64,
+    connection: Option<Connection<TcpStream>>,
 }
 
 impl Listener<'_> {
-    /// Prints what arrives and comes back after every end that allows it.
+    /// Prints what arrives, comes back after every end that allows it, and returns once everything asked for was heard.
     async fn follow(&mut self) -> Result<(), Failure> {
         // The first failure is most likely a mistake of the user: it ends the command. Later ones are the network's.
         let mut connection = self.open().await?;
         let mut backoff = Backoff::default();
-        loop {
-            let Some(closed) = self.hear(&mut connection).await? else {
-                talk::close(connection).await;
-                return Ok(());
-            };
+        while let Some(closed) = self.hear(connection).await? {
             connection = self.come_back(closed, &mut backoff).await?;
             eprintln!("arq: back; what was published in between is lost");
             backoff.reset();
         }
+        Ok(())
     }
 
     async fn come_back(
@@ -89,34 +92,36 @@ impl Listener<'_> {
     }
 
     /// Prints until the connection ends, or `None` once everything asked for was heard.
-    async fn hear(&mut self, connection: &mut Connection<TcpStream>) -> Result<Option<Closed>, Failure> {
-        loop {
+    async fn hear(&mut self, connection: Connection<TcpStream>) -> Result<Option<Closed>, Failure> {
+        let connection = self.connection.insert(connection);
+        while self.left > 0 {
             match connection.next().await {
-                Event::Push(frame) => self.print(&frame)?,
+                Event::Push(frame) => print(self.args, &frame, &mut self.left)?,
                 Event::Reply(_) => {}
                 Event::Unreadable(unreadable) => {
                     eprintln!("arq: a frame this version cannot read: {}", unreadable.reason);
                 }
-                Event::Closed(closed) => return Ok(Some(closed)),
-            }
-            if self.left == 0 {
-                return Ok(None);
+                Event::Closed(closed) => {
+                    self.connection = None;
+                    return Ok(Some(closed));
+                }
             }
         }
+        Ok(None)
     }
+}
 
-    fn print(&mut self, frame: &Frame) -> Result<(), Failure> {
-        let body = frame.view().body;
-        if self.args.json {
-            print_line(frame.bytes())?;
-        } else {
-            Lines::of(&body).print()?;
-        }
-        if matches!(body, ServerBody::Publication(_)) {
-            self.left -= 1;
-        }
-        Ok(())
+fn print(args: &Subscribe, frame: &Frame, left: &mut u64) -> Result<(), Failure> {
+    let body = frame.view().body;
+    if args.json {
+        print_line(frame.bytes())?;
+    } else {
+        Lines::of(&body).print()?;
     }
+    if matches!(body, ServerBody::Publication(_)) {
+        *left -= 1;
+    }
+    Ok(())
 }
 
 fn rounded(wait: Duration) -> String {

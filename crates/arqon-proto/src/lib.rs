@@ -5,14 +5,23 @@ pub mod id;
 
 pub mod code;
 pub mod grant;
+pub mod link;
 pub mod message;
 pub mod payload;
+pub mod spine;
 pub mod time;
+pub mod ws;
+
+pub mod egress;
+pub mod limits;
+pub mod planted;
+pub mod session;
 
 /// The protobuf types, generated from `proto/` at build time.
 #[allow(
     missing_docs,
     unreachable_pub,
+    rust_2018_idioms,
     clippy::all,
     clippy::use_self,
     clippy::disallowed_types,

@@ -1,0 +1,195 @@
+//! What a session asks of whoever drives it, and what it tells it to do.
+
+use std::borrow::Cow;
+
+use crate::code::{CloseCode, ErrorCode};
+use crate::grant::Identity;
+use crate::id::{RoomRef, SessionId, Tenant};
+use crate::message::{Payload, ServerFrame, Watch};
+use crate::time::Now;
+
+/// The host's handle of a room it knows.
+///
+/// A host that forgets a room (its last member left) and meets the name again must answer with another
+/// `generation`: a [`Joined`](super::Input::Joined) still under way for the old one then matches no membership,
+/// instead of calling the new one live too early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomKey {
+    /// Where the host keeps the room.
+    pub index: u32,
+    /// Which of the rooms that were ever kept there.
+    pub generation: u32,
+}
+
+/// What a session needs from outside while it decides. Every call answers at once.
+pub trait Host {
+    /// Verifies a token: signature, audience, `nbf` and `exp` against `now.wall_ms`, revocation.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthorized`] or [`ErrorCode::TokenExpired`], with a message for the developer.
+    fn verify(&mut self, token: &str, now: Now) -> Result<Identity, AuthError>;
+
+    /// Counts a session that has authenticated against the limits of its tenant, and names it.
+    ///
+    /// # Errors
+    /// The close code and the limit that was reached.
+    fn admit(&mut self, identity: &Identity) -> Result<SessionId, Refusal>;
+
+    /// The handle of a room. Called only for rooms a grant covers, before [`Output::Join`] and [`Output::Publish`].
+    ///
+    /// # Errors
+    /// Such as [`ErrorCode::Unavailable`], [`ErrorCode::Overloaded`] or [`ErrorCode::RoomClosed`].
+    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, ErrorCode>;
+
+    /// Asks the policies. Whatever goes wrong in one is a [`Verdict::Deny`].
+    fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {
+        let _ = event;
+        Verdict::Allow
+    }
+
+    /// When a client that is sent away now should come back, in milliseconds; jittered, so that not all come at once.
+    fn retry_after_ms(&mut self) -> u64;
+
+    /// Does what the session decided. Called in order, and never calls back into the session.
+    fn emit(&mut self, output: Output<'_>);
+}
+
+/// What the host must do.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// Send a reply or a push, on the control lane of the egress.
+    Frame(&'a ServerFrame<'a>),
+    /// Send a WebSocket ping.
+    Ping,
+    /// Become interested in a room, and answer with [`Joined`](super::Input::Joined) once it is live or
+    /// [`JoinFailed`](super::Input::JoinFailed).
+    Join {
+        /// The room.
+        room: RoomKey,
+        /// Its name.
+        name: RoomRef<'a>,
+        /// What this member hears about presence.
+        watch: Watch,
+        /// Metadata to enter presence with, once live.
+        track: Option<&'a [u8]>,
+    },
+    /// Deliver nothing more of this room from here on, and end its presence. Also ends a join still under way.
+    Leave {
+        /// The room.
+        room: RoomKey,
+        /// Gone on purpose: presence ends at once. Otherwise it waits the grace period for a reconnect.
+        clean: bool,
+    },
+    /// Send a publication to the spine, and answer with [`Published`](super::Input::Published) (only if `id` is not 0)
+    /// or [`PublishFailed`](super::Input::PublishFailed).
+    Publish {
+        /// The room.
+        room: RoomKey,
+        /// Its name.
+        name: RoomRef<'a>,
+        /// The command's id; 0: no answer wanted.
+        id: u32,
+        /// The content, as the policies left it.
+        payload: Payload<'a>,
+        /// For the receivers' dedupe.
+        msg_id: Option<&'a str>,
+        /// Whether it may come back to this session: what the command and the subscription said, together.
+        echo: bool,
+        /// Carried along unchanged.
+        traceparent: Option<&'a str>,
+    },
+    /// Enter presence, or replace the metadata there.
+    Track {
+        /// The room.
+        room: RoomKey,
+        /// Its name.
+        name: RoomRef<'a>,
+        /// One JSON value.
+        meta: &'a [u8],
+    },
+    /// Leave presence at once and stay a member.
+    Untrack {
+        /// The room.
+        room: RoomKey,
+    },
+    /// Finish the frame under way, send what waits on the control lane, then a close frame with this code; the
+    /// `disconnect` push was emitted before. The session is over and ignores every further input.
+    Close {
+        /// The code.
+        code: CloseCode,
+    },
+}
+
+/// Why a token was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthError {
+    /// [`ErrorCode::Unauthorized`] or [`ErrorCode::TokenExpired`].
+    pub code: ErrorCode,
+    /// For the developer. Holds no part of the token.
+    pub message: Cow<'static, str>,
+}
+
+/// Why a session with a valid token was sent away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Usually [`CloseCode::ConnectionLimit`] or [`CloseCode::Draining`].
+    pub code: CloseCode,
+    /// Names the limit and its value.
+    pub message: Cow<'static, str>,
+}
+
+/// What a policy is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyEvent<'a> {
+    /// Who does it.
+    pub identity: &'a Identity,
+    /// In which session; `None` before it is admitted.
+    pub session: Option<SessionId>,
+    /// What it does.
+    pub action: PolicyAction<'a>,
+}
+
+/// What a session is about to do; everything a grant had to allow is allowed already.
+#[derive(Clone, Copy, Debug)]
+pub enum PolicyAction<'a> {
+    /// Open the session.
+    Connect,
+    /// Become a member of a room.
+    Subscribe {
+        /// The room.
+        room: RoomRef<'a>,
+        /// The metadata it enters presence with. The verdict may replace it.
+        track: Option<&'a [u8]>,
+    },
+    /// Publish.
+    Publish {
+        /// The room.
+        room: RoomRef<'a>,
+        /// The content. The verdict may replace it.
+        payload: Payload<'a>,
+    },
+    /// Enter presence or replace the metadata there.
+    Track {
+        /// The room.
+        room: RoomRef<'a>,
+        /// One JSON value. The verdict may replace it.
+        meta: &'a [u8],
+    },
+}
+
+/// What the policies decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allow,
+    /// Refuse it with [`ErrorCode::PolicyDenied`].
+    Deny {
+        /// The policy's own number for it.
+        code: u16,
+        /// The policy's words, for the client.
+        reason: Cow<'static, str>,
+    },
+    /// Go on with this content: JSON stays JSON. Where there is no content to replace, or if it breaks the rules of
+    /// what it replaces, the action is refused.
+    Replace(Vec<u8>),
+}

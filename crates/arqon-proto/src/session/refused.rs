@@ -1,0 +1,93 @@
+//! A refusal on its way to the client.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use super::host::{AuthError, Verdict};
+use crate::code::{CloseCode, ErrorCode};
+use crate::id::NameError;
+
+/// Why a command gets an error for its reply, and whether the session ends with it.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) code: ErrorCode,
+    pub(super) message: Cow<'static, str>,
+    pub(super) retry_after_ms: Option<u64>,
+    pub(super) close: Option<CloseCode>,
+}
+
+impl Refused {
+    pub(super) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), retry_after_ms: None, close: None }
+    }
+
+    /// Ends the session too.
+    pub(super) fn and_close(self, code: CloseCode) -> Self {
+        Self { close: Some(code), ..self }
+    }
+
+    pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::BadRequest, message)
+    }
+
+    pub(super) fn room_name(error: NameError) -> Self {
+        Self::new(ErrorCode::InvalidRoom, error.to_string())
+    }
+
+    /// The same words whether the room exists or not.
+    pub(super) fn no_grant(action: &str) -> Self {
+        Self::new(ErrorCode::PermissionDenied, format!("no grant of the token allows {action} in this room"))
+    }
+
+    /// Every limit names itself and its value.
+    pub(super) fn limit(name: &str, value: impl Display) -> Self {
+        Self::new(ErrorCode::LimitExceeded, format!("{name} is {value}"))
+    }
+
+    pub(super) fn rate(name: &str, value: u32, retry_after_ms: u64) -> Self {
+        let message = format!("{name} is {value}").into();
+        Self { code: ErrorCode::RateLimited, message, retry_after_ms: Some(retry_after_ms), close: None }
+    }
+
+    /// What the host answered about a room.
+    pub(super) fn room(code: ErrorCode) -> Self {
+        Self::new(code, reason_of(code))
+    }
+
+    pub(super) fn policy(code: u16, reason: &str) -> Self {
+        Self::new(ErrorCode::PolicyDenied, format!("{reason} (policy code {code})"))
+    }
+
+    /// A policy that does what it may not do is a policy that denies.
+    pub(super) fn policy_misbehaved(what: &'static str) -> Self {
+        Self::new(ErrorCode::PolicyDenied, what)
+    }
+}
+
+impl From<AuthError> for Refused {
+    fn from(error: AuthError) -> Self {
+        Self::new(error.code, error.message)
+    }
+}
+
+/// Unpacks a verdict: `None` is the content as it was, `Some` its replacement, not checked yet.
+pub(super) fn verdict(verdict: Verdict) -> Result<Option<Vec<u8>>, Refused> {
+    match verdict {
+        Verdict::Allow => Ok(None),
+        Verdict::Deny { code, reason } => Err(Refused::policy(code, &reason)),
+        Verdict::Replace(content) => Ok(Some(content)),
+    }
+}
+
+/// Words for a code that arrived without any.
+pub(super) const fn reason_of(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::OutcomeUnknown => "it may have been delivered; retry with the same msg_id",
+        ErrorCode::Unavailable => "the spine is out of reach; nothing was sent",
+        ErrorCode::Overloaded => "a queue of the Shield is full; nothing was sent",
+        ErrorCode::RoomClosed => "the room was closed",
+        ErrorCode::Draining => "the Shield is going away",
+        ErrorCode::PermissionDenied => "the token no longer allows this",
+        other => other.name(),
+    }
+}
