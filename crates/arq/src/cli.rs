@@ -213,7 +213,7 @@ pub(crate) struct Status {
     /// The admin port, such as http://127.0.0.1:7321 [default: that of the running dev bus]
     #[arg(long, value_name = "URL")]
     pub(crate) admin_url: Option<String>,
-    /// Print one line {"admin_url","ready","health"}
+    /// Print one line {"admin_url","ready","health","status"}
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -28,7 +28,9 @@ pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
 
     let secret = new_secret()?;
     let key_file = dir.write_key(secret.as_bytes())?;
-    let bus = Embedded::start(configure(args.port, admin_port, &key_file))?;
+    let bus = Embedded::start(configure(args.port, admin_port, &key_file)).inspect_err(|_| {
+        dir.forget(std::process::id(), &key_file);
+    })?;
     let found = DevBus {
         ws_url: format!("ws://{}/v1/connect", bus.ws),
         admin_url: format!("http://{}", bus.admin),
@@ -45,7 +47,7 @@ pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
         Err(failure) => Err(failure),
     };
     // Gone from the file first: nobody new should find a bus that is about to end.
-    dir.forget(found.pid);
+    dir.forget(found.pid, &found.key_file);
     tokio::select! {
         () = bus.drain() => {}
         // A second Ctrl-C: whoever waits does not want to.

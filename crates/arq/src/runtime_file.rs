@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 
 const FILE: &str = "dev.json";
-const KEY_FILE: &str = "dev.key";
 
 /// A running dev bus.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -77,7 +76,8 @@ impl RuntimeDir {
         }
     }
 
-    /// Creates the folder and writes the signing key into it; returns where.
+    /// Creates the folder and writes the signing key into it; returns where. Each process has its own file, so that a bus that
+    /// does not come up takes nothing from one that runs.
     ///
     /// # Errors
     /// The folder belongs to somebody else, or cannot be written.
@@ -85,26 +85,36 @@ impl RuntimeDir {
         let created =
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).and_then(|()| self.check());
         created.map_err(|error| self.failure(&error))?;
-        self.replace(KEY_FILE, secret).map_err(|error| self.failure(&error))
+        self.replace(&format!("dev-{}.key", std::process::id()), secret).map_err(|error| self.failure(&error))
     }
 
-    /// Writes the file; from now on the other commands find this bus.
+    /// Writes the file; from now on the other commands find this bus. One that was found before is forgotten with its key.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub(crate) fn write(&self, bus: &DevBus) -> Result<(), Failure> {
+        if let Some(before) = self.read().ok().flatten().filter(|before| before.key_file != bus.key_file) {
+            self.remove_key(&before.key_file);
+        }
         let mut text = serde_json::to_vec(bus).expect("strings and a number are JSON");
         text.push(b'\n');
         self.replace(FILE, &text).map_err(|error| self.failure(&error))?;
         Ok(())
     }
 
-    /// Removes the files if they are still those of this process: a bus that started later keeps its own.
-    pub(crate) fn forget(&self, pid: u32) {
+    /// Removes the key of this process, and the file if it is still about this process: a bus that started later keeps it.
+    pub(crate) fn forget(&self, pid: u32, key_file: &Path) {
+        self.remove_key(key_file);
         if self.read().is_ok_and(|bus| bus.is_some_and(|bus| bus.pid == pid)) {
             // What stays behind is found stale by the next command, which says so.
             let _ = fs::remove_file(self.0.join(FILE));
-            let _ = fs::remove_file(self.0.join(KEY_FILE));
+        }
+    }
+
+    fn remove_key(&self, key_file: &Path) {
+        // The path was read from a file: nothing outside the folder is ever removed.
+        if key_file.parent() == Some(&self.0) {
+            let _ = fs::remove_file(key_file);
         }
     }
 
@@ -158,15 +168,20 @@ mod tests {
         assert_eq!(dir.read().expect("no folder is no error"), None);
 
         let key = dir.write_key(b"secret").expect("written");
+        let outside = temp.path().join("outside");
+        fs::write(&outside, "").expect("written");
+        dir.write(&DevBus { key_file: outside.clone(), ..bus(6) }).expect("written");
         dir.write(&bus(7)).expect("written");
+        assert!(outside.exists(), "only keys in the folder are removed");
         assert_eq!(dir.read().expect("readable"), Some(bus(7)));
-        for file in [key, temp.path().join("arqon/dev.json")] {
+        for file in [key.clone(), temp.path().join("arqon/dev.json")] {
             assert_eq!(fs::metadata(file).expect("it is there").mode() & 0o777, 0o600);
         }
 
-        dir.forget(8);
+        dir.forget(8, &key);
         assert_eq!(dir.read().expect("readable"), Some(bus(7)));
-        dir.forget(7);
+        assert!(!key.exists());
+        dir.forget(7, &key);
         assert_eq!(dir.read().expect("readable"), None);
     }
 

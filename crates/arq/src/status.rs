@@ -23,14 +23,23 @@ pub(crate) async fn run(args: &Status) -> Result<(), Failure> {
     };
     let (status, body) = get(&url, "/health/ready").await?;
     let ready = status == 200;
+    let health: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    // Only for the eyes: what it says decides nothing, and an older Shield may not say it.
+    let report: Value = match get(&url, "/status").await {
+        Ok((200, body)) => serde_json::from_str(&body).unwrap_or_default(),
+        _ => Value::Null,
+    };
     if args.json {
-        let health = serde_json::from_str(&body).unwrap_or(Value::String(body));
-        print_line(json!({ "admin_url": url, "ready": ready, "health": health }).to_string().as_bytes())?;
+        let all = json!({ "admin_url": url, "ready": ready, "health": health, "status": report });
+        print_line(all.to_string().as_bytes())?;
     } else {
-        print_line(format!("{url}: {}", if ready { "ready" } else { "not ready" }).as_bytes())?;
-        for line in explain(&body) {
-            print_line(line.as_bytes())?;
-        }
+        let state = match (ready, health["degraded"].as_bool()) {
+            (false, _) => "not ready",
+            (true, Some(true)) => "ready, but degraded",
+            (true, _) => "ready",
+        };
+        print_line(format!("{url}: {state}").as_bytes())?;
+        checks(&health).chain(numbers(&report)).try_for_each(|line| print_line(line.as_bytes()))?;
     }
     if ready { Ok(()) } else { Err(Failure::failed(format!("the Shield is not ready (HTTP {status})"))) }
 }
@@ -80,23 +89,25 @@ fn parse(answer: &[u8]) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
-/// The checks of a health answer, one line each; what is no JSON object is shown as it is.
-fn explain(body: &str) -> Vec<String> {
-    let Ok(Value::Object(health)) = serde_json::from_str(body) else {
-        return body.lines().filter(|line| !line.is_empty()).map(|line| format!("  {line}")).collect();
-    };
+/// The checks of a health answer, one line each.
+fn checks(health: &Value) -> impl Iterator<Item = String> {
+    health["checks"].as_array().into_iter().flatten().map(|check| {
+        let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+        let state = if check["ok"] == true { "ok" } else { "failed" };
+        let reason = text("reason");
+        let reason = if reason.is_empty() { reason } else { format!(", {reason}") };
+        format!("  {}: {state}{reason}", text("name"))
+    })
+}
+
+/// The plain values of a status report, one line each.
+fn numbers(report: &Value) -> impl Iterator<Item = String> {
+    let plain = |(_, value): &(&String, &Value)| !value.is_object() && !value.is_array();
     let line = |(name, value): (&String, &Value)| match value {
         Value::String(text) => format!("  {name}: {text}"),
         other => format!("  {name}: {other}"),
     };
-    let mut lines = Vec::new();
-    for (name, value) in &health {
-        match value {
-            Value::Object(checks) => lines.extend(checks.iter().map(line)),
-            _ => lines.push(line((name, value))),
-        }
-    }
-    lines
+    report.as_object().into_iter().flatten().filter(plain).map(line)
 }
 
 #[cfg(test)]
@@ -113,12 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn every_check_has_a_line() {
-        let body = r#"{"status":"degraded","checks":{"presence":"no Brain can be reached","spine":"ok"}}"#;
-        assert_eq!(
-            explain(body),
-            ["  presence: no Brain can be reached", "  spine: ok", "  status: degraded"]
-        );
-        assert_eq!(explain("spine: down\n"), ["  spine: down"]);
+    fn every_check_and_number_has_a_line() {
+        let health = json!({"ready": false, "checks": [
+            {"name": "presence", "ok": true, "optional": true, "reason": ""},
+            {"name": "spine", "ok": false, "optional": false, "reason": "out of reach"},
+        ]});
+        assert_eq!(checks(&health).collect::<Vec<_>>(), ["  presence: ok", "  spine: failed, out of reach"]);
+        let report = json!({"id": "shield-1", "sockets": 3, "checks": []});
+        assert_eq!(numbers(&report).collect::<Vec<_>>(), ["  id: shield-1", "  sockets: 3"]);
+        assert_eq!(checks(&Value::Null).chain(numbers(&Value::Null)).count(), 0);
     }
 }

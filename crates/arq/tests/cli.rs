@@ -184,16 +184,16 @@ fn help_of_each_command() {
     check(
         &["status", "--help"],
         &expect![[r#"
-        exit 0
-        Tell whether a bus is ready, and if not, why
+            exit 0
+            Tell whether a bus is ready, and if not, why
 
-        Usage: arq status [OPTIONS]
+            Usage: arq status [OPTIONS]
 
-        Options:
-              --admin-url <URL>  The admin port, such as http://127.0.0.1:7321 [default: that of the running dev bus]
-              --json             Print one line {"admin_url","ready","health"}
-          -h, --help             Print help
-    "#]],
+            Options:
+                  --admin-url <URL>  The admin port, such as http://127.0.0.1:7321 [default: that of the running dev bus]
+                  --json             Print one line {"admin_url","ready","health","status"}
+              -h, --help             Print help
+        "#]],
     );
     check(
         &["config", "doc", "--help"],

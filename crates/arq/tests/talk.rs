@@ -46,6 +46,16 @@ impl Bus {
         async { tokio::time::timeout(DEADLINE, child).await.expect("arq ends").expect("arq runs") }
     }
 
+    /// Answers one GET.
+    async fn http(&self, path: &str, status: &str, body: &str) {
+        let (mut stream, _) = self.listener.accept().await.expect("a client comes");
+        let mut request = vec![0; 1024];
+        let n = stream.read(&mut request).await.expect("it asks");
+        assert!(request[..n].starts_with(format!("GET {path} HTTP/1.").as_bytes()));
+        let answer = format!("HTTP/1.0 {status}\r\ncontent-type: application/json\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await.expect("it reads");
+    }
+
     /// Takes the next client through upgrade and connect.
     async fn session(&self) -> Session {
         let (stream, _) = self.listener.accept().await.expect("a client comes");
@@ -242,20 +252,21 @@ async fn presence_prints_all_pages() {
 
 #[tokio::test]
 async fn status_exits_by_readiness() {
-    for (status, body, exit, text) in [
-        ("200 OK", r#"{"spine":"ok"}"#, 0, "ready\n  spine: ok\n"),
-        ("503 Service Unavailable", r#"{"spine":"down"}"#, 1, "not ready\n  spine: down\n"),
+    let health = |ready: bool| {
+        format!(
+            r#"{{"ready":{ready},"degraded":false,"checks":[{{"name":"spine","ok":{ready},"optional":false,"reason":""}}]}}"#
+        )
+    };
+    for (status, ready, exit, text) in [
+        ("200 OK", true, 0, "ready\n  spine: ok\n  sockets: 3\n"),
+        ("503 Service Unavailable", false, 1, "not ready\n  spine: failed\n  sockets: 3\n"),
     ] {
         let bus = Bus::start().await;
         let url = format!("http://{}", bus.address());
         let asking = Command::new(env!("CARGO_BIN_EXE_arq")).args(["status", "--admin-url", &url]).output();
         let (output, ()) = tokio::join!(asking, async {
-            let (mut stream, _) = bus.listener.accept().await.expect("a client comes");
-            let mut request = vec![0; 1024];
-            let n = stream.read(&mut request).await.expect("it asks");
-            assert!(request[..n].starts_with(b"GET /health/ready HTTP/1."));
-            let answer = format!("HTTP/1.0 {status}\r\ncontent-type: application/json\r\n\r\n{body}");
-            stream.write_all(answer.as_bytes()).await.expect("it reads");
+            bus.http("/health/ready", status, &health(ready)).await;
+            bus.http("/status", "200 OK", r#"{"sockets":3}"#).await;
         });
         let output = output.expect("arq runs");
         assert_eq!(output.status.code(), Some(exit));
