@@ -187,7 +187,7 @@ async fn sub_comes_back_after_a_close_that_allows_it() {
     );
     let notes = String::from_utf8_lossy(&output.stderr);
     for note in [
-        "arq: the connection was closed by the Shield with 4000 draining: draining; trying again in 0.",
+        "arq: the connection was closed by the Shield with 4000 draining: going away; trying again in 0.",
         "arq: back; what was published in between is lost\n",
         "arq: lobby: a gap, 3 publications were lost\n",
     ] {

@@ -15,28 +15,28 @@ const PIPE_BYTES: usize = 1024 * 1024;
 
 /// How the fake Shield answers the upgrade.
 #[derive(Clone, Copy)]
-pub enum Upgrade {
+pub(crate) enum Upgrade {
     Choose(&'static str),
     Refuse(u16, &'static str),
 }
 
-pub struct FakeShield {
+pub(crate) struct FakeShield {
     socket: WebSocketStream<DuplexStream>,
     /// Headers of the upgrade request.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
 }
 
 /// A client that has upgraded to JSON, and its Shield.
-pub async fn pair() -> (Connection<DuplexStream>, FakeShield) {
+pub(crate) async fn pair() -> (Connection<DuplexStream>, FakeShield) {
     let (client, shield) = upgrade(&options(), Upgrade::Choose("arqon.v1.json")).await;
     (client.expect("the fake Shield accepts"), shield.expect("the client upgrades"))
 }
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new("127.0.0.1:7320")
 }
 
-pub async fn upgrade(
+pub(crate) async fn upgrade(
     options: &Options,
     answer: Upgrade,
 ) -> (Result<Connection<DuplexStream>, OpenError>, Option<FakeShield>) {
@@ -66,33 +66,33 @@ async fn accept(stream: DuplexStream, answer: Upgrade) -> Option<FakeShield> {
 }
 
 impl FakeShield {
-    pub async fn says(&mut self, text: &str) {
+    pub(crate) async fn says(&mut self, text: &str) {
         self.socket.send(Message::Text(text.into())).await.expect("the pipe holds it");
     }
 
-    pub async fn says_binary(&mut self, data: Vec<u8>) {
+    pub(crate) async fn says_binary(&mut self, data: Vec<u8>) {
         self.socket.send(Message::Binary(data.into())).await.expect("the pipe holds it");
     }
 
     /// Bytes under the WebSocket.
-    pub async fn writes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn writes(&mut self, bytes: &[u8]) {
         self.socket.get_mut().write_all(bytes).await.expect("the pipe holds it");
     }
 
-    pub async fn pings(&mut self) {
+    pub(crate) async fn pings(&mut self) {
         self.socket.send(Message::Ping(Bytes::from_static(b"there?"))).await.expect("the pipe holds it");
     }
 
-    pub async fn closes(&mut self, code: u16, reason: &str) {
+    pub(crate) async fn closes(&mut self, code: u16, reason: &str) {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         self.socket.send(Message::Close(Some(frame))).await.expect("the pipe holds it");
     }
 
-    pub async fn hears(&mut self) -> Message {
+    pub(crate) async fn hears(&mut self) -> Message {
         self.socket.next().await.expect("the client still talks").expect("the client keeps the protocol")
     }
 
-    pub async fn hears_text(&mut self) -> String {
+    pub(crate) async fn hears_text(&mut self) -> String {
         match self.hears().await {
             Message::Text(text) => text.to_string(),
             other => panic!("expected text, got {other:?}"),
@@ -100,12 +100,12 @@ impl FakeShield {
     }
 
     /// Reads once more, to let tungstenite answer a close.
-    pub async fn hears_the_end(&mut self) {
+    pub(crate) async fn hears_the_end(&mut self) {
         while let Some(Ok(_)) = self.socket.next().await {}
     }
 
     /// Reads one command and answers it.
-    pub async fn answers(&mut self, text: &str) -> String {
+    pub(crate) async fn answers(&mut self, text: &str) -> String {
         let heard = self.hears_text().await;
         self.says(text).await;
         heard
