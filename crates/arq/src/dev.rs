@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::auth::{DEV_KID, dev_token};
 use crate::cli::{DEV_ADMIN_PORT, DEV_PORT, Up};
 use crate::failure::Failure;
-use crate::machine;
+use crate::machine::{self, Interrupts};
 use crate::print::print_line;
 use crate::runtime_file::{DevBus, RuntimeDir};
 
@@ -40,20 +40,20 @@ pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
         kid: DEV_KID.to_owned(),
     };
     dir.write(&found)?;
+    // Before anything is printed: whoever reads the line may end this process at once.
+    let mut interrupts = Interrupts::listen()?;
     let told = tell(&found, args.json);
-    // Whoever started this may have closed the pipe after the first line: the bus stays up.
-    let waited = match told {
-        Ok(()) => machine::interrupted().await,
-        Err(failure) => Err(failure),
-    };
+    if told.is_ok() {
+        interrupts.next().await;
+    }
     // Gone from the file first: nobody new should find a bus that is about to end.
     dir.forget(found.pid, &found.key_file);
     tokio::select! {
         () = bus.drain() => {}
         // A second Ctrl-C: whoever waits does not want to.
-        again = machine::interrupted() => again?,
+        () = interrupts.next() => {}
     }
-    waited
+    told
 }
 
 /// The bus in this process. What it takes to run one is known here only.

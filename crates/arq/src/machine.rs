@@ -1,5 +1,7 @@
 //! What the machine knows and pure code does not: the time, random bits, and the end that a user asks for.
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::failure::Failure;
 
 /// Seconds since the Unix epoch.
@@ -13,21 +15,26 @@ pub(crate) fn random() -> Result<u64, Failure> {
     getrandom::u64().map_err(|error| Failure::failed(format!("the system gives no randomness: {error}")))
 }
 
-/// Waits for Ctrl-C or a polite kill.
-///
-/// # Cancel safety
-/// Safe, but what came while nobody waited is not seen.
-pub(crate) async fn interrupted() -> Result<(), Failure> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+/// Ctrl-C and a polite kill, noted from when this was made: what comes before it is awaited is not lost.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
-            done = tokio::signal::ctrl_c() => done?,
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await?;
-    Ok(())
 }

@@ -8,12 +8,14 @@ use tokio::net::TcpStream;
 
 use crate::cli::Subscribe;
 use crate::failure::Failure;
+use crate::machine::Interrupts;
 use crate::print::{Lines, print_line};
 use crate::runtime_file::RuntimeDir;
 use crate::talk::{self, Place};
 use crate::{machine, publish};
 
 pub(crate) async fn run(args: &Subscribe) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::listen()?;
     let mut listener = Listener {
         args,
         track: args.track.as_deref().map(publish::as_json),
@@ -21,7 +23,7 @@ pub(crate) async fn run(args: &Subscribe) -> Result<(), Failure> {
         connection: None,
     };
     let done = tokio::select! {
-        done = machine::interrupted() => done,
+        () = interrupts.next() => Ok(()),
         done = listener.follow() => done,
     };
     // Leaves at once; without it the others would see this session for the grace period.

@@ -63,7 +63,7 @@ fn help_lists_commands_and_exit_codes() {
 }
 
 #[test]
-fn help_of_each_command() {
+fn help_of_dev_and_auth() {
     check(
         &["dev", "up", "--help"],
         &expect![[r#"
@@ -100,6 +100,10 @@ fn help_of_each_command() {
           -h, --help               Print help
     "#]],
     );
+}
+
+#[test]
+fn help_of_pub_and_sub() {
     check(
         &["pub", "--help"],
         &expect![[r#"
@@ -162,6 +166,10 @@ fn help_of_each_command() {
                   Print help (see a summary with '-h')
     "#]],
     );
+}
+
+#[test]
+fn help_of_the_others() {
     check(
         &["presence", "--help"],
         &expect![[r#"
