@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+use arqon_shield::app::Addresses;
 use arqon_shield::config::{Algorithm, Config, KeyConfig};
+use arqon_shield::server::{self, Running};
 use serde_json::json;
 
 use crate::auth::{DEV_KID, dev_token};
@@ -60,17 +62,33 @@ pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
 struct Embedded {
     ws: SocketAddr,
     admin: SocketAddr,
+    running: Running,
 }
 
 impl Embedded {
     /// Starts a Shield on the memory spine with the presence model as a peer.
     fn start(config: Config) -> Result<Self, Failure> {
-        let _ = config;
-        Err(Failure::failed("the Shield is not built in yet"))
+        let verifier = server::verifier(&config, Path::new(".")).map_err(|error| Failure::failed(error.to_string()))?;
+        let running =
+            server::start_embedded(config, verifier).map_err(|error| Failure::failed(error.to_string()))?;
+        let Addresses { clients, admin } = running.addresses();
+        Ok(Self { ws: clients, admin, running })
     }
 
     /// Tells the clients, waits for them to go, and ends. At once if there are none.
-    async fn drain(self) {}
+    async fn drain(self) {
+        let (done, drained) = tokio::sync::oneshot::channel();
+        // Joining threads blocks; a thread of its own keeps this one listening for the second Ctrl-C.
+        let waiting = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
+            self.running.drain();
+            // Nobody listens any more after a second Ctrl-C.
+            let _ = done.send(());
+        });
+        if waiting.is_ok() {
+            // An error means that the thread panicked and has printed why.
+            let _ = drained.await;
+        }
+    }
 }
 
 fn configure(port: u16, admin_port: u16, key_file: &Path) -> Config {
