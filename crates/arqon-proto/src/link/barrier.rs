@@ -69,11 +69,6 @@ impl Barriers {
         self.flight.is_some()
     }
 
-    /// The subscriptions of this connection are not proven yet.
-    pub(super) fn resubscribing(&self) -> bool {
-        self.open.resubscribed || self.flight.as_ref().is_some_and(|f| f.batch.resubscribed)
-    }
-
     /// The message to send, if a barrier is due. Nothing changes before [`Barriers::sent`].
     pub(super) fn due(&self) -> Option<Bytes> {
         if self.flight.is_some() || self.open.is_empty() {

@@ -58,8 +58,12 @@ pub struct Link {
     barriers: Barriers,
     publishing: Publishing,
     tails_at: u64,
-    /// When anything was heard last: up to then nothing is missing.
+    /// When anything was heard last.
     heard_ms: u64,
+    /// Up to then nothing is missing that was not told.
+    whole_until_ms: u64,
+    /// From then on every tail of the time away has been heard, so that what is heard leaves nothing missing before it.
+    settled_at: u64,
     stats: LinkStats,
 }
 
@@ -80,6 +84,8 @@ impl Link {
             publishing: Publishing::default(),
             tails_at: 0,
             heard_ms: 0,
+            whole_until_ms: 0,
+            settled_at: u64::MAX,
             stats: LinkStats::default(),
             config,
         }

@@ -51,6 +51,7 @@ impl Link {
         }
         self.waiting.clear();
         self.retry_at = None;
+        self.settled_at = u64::MAX;
         for room in self.rooms.values_mut() {
             room.confirmed = false;
             room.sources.end_resync();
@@ -65,7 +66,7 @@ impl Link {
         if *subject == *self.barrier_subject {
             if let Some((number, batch)) = self.barriers.returned(payload) {
                 self.committed(number, batch, now, out);
-                self.heard_ms = now.mono_ms;
+                self.heard(now);
                 self.barrier(now, out);
             }
         } else if *subject == *self.tails_subject {
@@ -81,10 +82,10 @@ impl Link {
         }
     }
 
-    /// Anything heard shows that nothing is missing up to now, once this connection's subscriptions are proven.
     fn heard(&mut self, now: Now) {
-        if !self.barriers.resubscribing() {
-            self.heard_ms = now.mono_ms;
+        self.heard_ms = now.mono_ms;
+        if now.mono_ms >= self.settled_at {
+            self.whole_until_ms = now.mono_ms;
         }
     }
 
@@ -109,9 +110,18 @@ impl Link {
         for token in batch.acks {
             out.acked(token);
         }
-        // Tails that were told while we did not listen may have been the last ones: then nobody knows the hole.
-        let known_for_ms = millis(self.config.tail_for).saturating_sub(2 * millis(self.config.tail_interval));
-        let unknown = batch.resubscribed && now.mono_ms.saturating_sub(self.heard_ms) > known_for_ms;
+        let interval_ms = millis(self.config.tail_interval);
+        let mut unknown = false;
+        if batch.resubscribed {
+            // The last tails may have been told while we were away: then nobody knows the hole.
+            let known_for_ms = millis(self.config.tail_for).saturating_sub(2 * interval_ms);
+            if !self.rooms.values().any(|room| room.established) {
+                // Nobody was promised anything.
+                self.whole_until_ms = now.mono_ms;
+            }
+            unknown = now.mono_ms.saturating_sub(self.whole_until_ms) > known_for_ms;
+            self.settled_at = if unknown { now.mono_ms } else { now.mono_ms + 2 * interval_ms };
+        }
         for wire in batch.joins {
             let Some(room) = self.rooms.get_mut(&wire) else { continue };
             if room.confirmed || room.awaits > number {

@@ -50,9 +50,17 @@ enum Action {
 
 impl Claims {
     pub(super) fn decode(payload: &str) -> Result<Self, AuthError> {
-        // serde's message names the claim and the expected type; of the value it shows at most what the sender wrote.
         serde_json::from_slice(&decode(payload)?).map_err(|error| {
-            AuthError::unauthorized(format!("the claims of the token cannot be read: {error}"))
+            // Of serde's messages only this one repeats nothing of the token.
+            let missing = error.to_string().starts_with("missing field");
+            AuthError::unauthorized(if missing {
+                format!("a claim of the token is missing: {error}")
+            } else {
+                format!(
+                    "a claim of the token has the wrong type or value, at byte {} of the claims",
+                    error.column()
+                )
+            })
         })
     }
 

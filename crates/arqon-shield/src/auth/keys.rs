@@ -141,6 +141,10 @@ impl Key {
     /// Says what does not fit the algorithm.
     pub fn new(kid: &str, algorithm: Algorithm, content: &[u8]) -> Result<Self, Unfit> {
         let not_public = |_| Unfit::NotPublicKey(algorithm);
+        // The library takes a private RSA key here and then refuses every token; a Shield has no business with one either.
+        if contains(content, b"PRIVATE KEY-----") && algorithm != Algorithm::HS256 {
+            return Err(Unfit::NotPublicKey(algorithm));
+        }
         let material = match algorithm {
             Algorithm::HS256 => DecodingKey::from_secret(secret(content)?),
             Algorithm::RS256 => DecodingKey::from_rsa_pem(content).map_err(not_public)?,
@@ -184,6 +188,10 @@ pub(super) fn jwa(algorithm: Algorithm) -> Jwa {
         Algorithm::ES256 => Jwa::ES256,
         Algorithm::EdDSA => Jwa::EdDSA,
     }
+}
+
+fn contains(content: &[u8], part: &[u8]) -> bool {
+    content.windows(part.len()).any(|window| window == part)
 }
 
 /// Cuts one newline at the end, which editors add, and refuses what is no secret.

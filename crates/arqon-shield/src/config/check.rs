@@ -243,6 +243,12 @@ impl Config {
             ("spine.queue_bytes_max", self.spine.queue_bytes_max),
             "a large message would never pass",
         );
+        let page = u64::from(self.presence.page_members_max).saturating_mul(l.meta_bytes_max.0);
+        rules.at_most(
+            ("presence.page_members_max times limits.meta_bytes_max", ByteSize(page)),
+            ("limits.egress_bytes_max", l.egress_bytes_max),
+            "a page of presence would make every client a slow consumer",
+        );
         rules.at_most(
             ("the least the HTTP parser takes", ByteSize::kib(8)),
             ("limits.header_bytes_max", l.header_bytes_max),
