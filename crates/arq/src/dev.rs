@@ -78,12 +78,15 @@ impl Embedded {
     async fn drain(self) {
         let (done, ended) = tokio::sync::oneshot::channel();
         // A thread of its own, for it joins the threads of the bus: a second Ctrl-C must still be heard here.
-        std::thread::spawn(move || {
+        let waiting = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
             self.0.drain();
             // Nobody listens after that second Ctrl-C.
             let _ = done.send(());
         });
-        let _ = ended.await;
+        if waiting.is_ok() {
+            // An error means that the thread panicked and has printed why.
+            let _ = ended.await;
+        }
     }
 }
 
