@@ -39,9 +39,8 @@ pub(crate) struct Links {
 impl Active {
     fn cut(&self, a: Node, b: Node) -> Cut {
         let touches = |node: Node| a == node || b == node;
-        let between = |node: Option<Node>, peer: Option<Node>| {
-            node.is_some_and(touches) && peer.is_none_or(touches)
-        };
+        let between =
+            |node: Option<Node>, peer: Option<Node>| node.is_some_and(touches) && peer.is_none_or(touches);
         let (hit, cut) = match self.kind {
             FaultKind::Partition => (between(self.node, self.peer), Cut::Partition),
             FaultKind::Hold => (between(self.node, self.peer), Cut::Hold),
@@ -121,9 +120,15 @@ mod tests {
         let (s0, s1, c0) = (Node::Shield(0), Node::Shield(1), Node::Client(0));
         let fault = |kind, node, peer| Active { kind, node, peer };
         let one = fault(FaultKind::Partition, Some(s0), Some(c0));
-        assert_eq!([one.cut(s0, c0), one.cut(c0, s0), one.cut(s1, c0)], [Cut::Partition, Cut::Partition, Cut::None]);
+        assert_eq!(
+            [one.cut(s0, c0), one.cut(c0, s0), one.cut(s1, c0)],
+            [Cut::Partition, Cut::Partition, Cut::None]
+        );
         let all = fault(FaultKind::Hold, Some(s0), None);
-        assert_eq!([all.cut(s0, c0), all.cut(s0, Node::Spine), all.cut(s1, c0)], [Cut::Hold, Cut::Hold, Cut::None]);
+        assert_eq!(
+            [all.cut(s0, c0), all.cut(s0, Node::Spine), all.cut(s1, c0)],
+            [Cut::Hold, Cut::Hold, Cut::None]
+        );
         let spine = fault(FaultKind::SpinePartition, Some(s1), None);
         assert_eq!([spine.cut(s1, Node::Spine), spine.cut(s0, Node::Spine)], [Cut::Partition, Cut::None]);
         let down = fault(FaultKind::SpineDown, None, None);

@@ -87,13 +87,22 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<bool> {
     match command {
-        Command::Run { scenario: path, seed, plant, history, trace, planted_hash_iteration: hash_iteration } => {
+        Command::Run {
+            scenario: path,
+            seed,
+            plant,
+            history,
+            trace,
+            planted_hash_iteration: hash_iteration,
+        } => {
             if trace {
                 trace_to_stdout();
             }
             run::run(run::Order { path, seed, plant, history, twist: world::Twist { hash_iteration } })
         }
-        Command::Sweep { scenario, seeds, jobs, plant } => sweep::sweep(&scenario, seeds, jobs, plant.as_deref()),
+        Command::Sweep { scenario, seeds, jobs, plant } => {
+            sweep::sweep(&scenario, seeds, jobs, plant.as_deref())
+        }
         Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
     }
 }

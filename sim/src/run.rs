@@ -51,7 +51,8 @@ pub(crate) fn run(order: Order) -> anyhow::Result<bool> {
         plant(order.plant.as_deref());
         in_world(&scenario, &order)
     })?;
-    let result = world.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the world panicked; see standard error")));
+    let result =
+        world.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the world panicked; see standard error")));
     let violations = match result {
         Ok(violations) => violations,
         Err(error) => vec![Violation { oracle: "crash", t_ms: 0, what: format!("{error:#}") }],

@@ -77,7 +77,12 @@ fn entropies(seed: u64, node: Node) -> impl FnMut() -> Box<dyn Entropy> {
 }
 
 /// Adds a Shield. It starts with the simulation, and anew with every bounce.
-pub(crate) fn add_shield(sim: &mut Sim<'_>, seed: u64, number: u32, overlay: &toml::Table) -> anyhow::Result<ShieldHost> {
+pub(crate) fn add_shield(
+    sim: &mut Sim<'_>,
+    seed: u64,
+    number: u32,
+    overlay: &toml::Table,
+) -> anyhow::Result<ShieldHost> {
     let node = Node::Shield(number);
     let config = config(node, overlay)?;
     token::verifier()?; // So that the host below cannot fail by it.
@@ -104,7 +109,12 @@ pub(crate) fn add_shield(sim: &mut Sim<'_>, seed: u64, number: u32, overlay: &to
 }
 
 /// Adds a presence peer.
-pub(crate) fn add_brain(sim: &mut Sim<'_>, seed: u64, number: u32, overlay: &toml::Table) -> anyhow::Result<()> {
+pub(crate) fn add_brain(
+    sim: &mut Sim<'_>,
+    seed: u64,
+    number: u32,
+    overlay: &toml::Table,
+) -> anyhow::Result<()> {
     let node = Node::Brain(number);
     let config = config(node, overlay)?;
     let id = ShieldId::parse(&name(node))?;

@@ -32,7 +32,10 @@ pub(crate) fn check() -> anyhow::Result<()> {
         });
         fresh_thread.join().map_err(|_| anyhow::anyhow!("the shim's check panicked"))
     };
-    anyhow::ensure!(hash()? == hash()?, "getrandom is not interposed on this platform: seeds would not replay");
+    anyhow::ensure!(
+        hash()? == hash()?,
+        "getrandom is not interposed on this platform: seeds would not replay"
+    );
     Ok(())
 }
 
@@ -41,7 +44,11 @@ pub(crate) fn check() -> anyhow::Result<()> {
 /// # Safety
 /// `buf` points to `len` writable bytes.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn getrandom(buf: *mut u8, len: libc::size_t, flags: libc::c_uint) -> libc::ssize_t {
+pub(crate) unsafe extern "C" fn getrandom(
+    buf: *mut u8,
+    len: libc::size_t,
+    flags: libc::c_uint,
+) -> libc::ssize_t {
     // While a thread ends its stream may be gone already; the kernel serves it then.
     let Some(mut stream) = STREAM.try_with(Cell::take).ok().flatten() else {
         // SAFETY: the arguments are passed on as they came.
@@ -61,7 +68,10 @@ pub(crate) unsafe extern "C" fn getrandom(buf: *mut u8, len: libc::size_t, flags
 /// # Safety
 /// `out` points to a writable `timespec`.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut libc::timespec) -> libc::c_int {
+pub(crate) unsafe extern "C" fn clock_gettime(
+    clock: libc::clockid_t,
+    out: *mut libc::timespec,
+) -> libc::c_int {
     if clock == libc::CLOCK_REALTIME && turmoil::in_simulation() {
         let wall = turmoil::since_epoch().unwrap_or_default();
         // SAFETY: the caller vouches for `out`.

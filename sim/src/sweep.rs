@@ -37,7 +37,12 @@ pub(crate) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 ///
 /// # Errors
 /// The scenario cannot be read, or no process can be started.
-pub(crate) fn sweep(path: &Path, seeds: Range<u64>, jobs: usize, plant: Option<&str>) -> anyhow::Result<bool> {
+pub(crate) fn sweep(
+    path: &Path,
+    seeds: Range<u64>,
+    jobs: usize,
+    plant: Option<&str>,
+) -> anyhow::Result<bool> {
     let scenario = crate::run::load(path)?;
     let me = std::env::current_exe().context("the path of this program")?;
     let next = AtomicU64::new(seeds.start);
@@ -78,7 +83,8 @@ fn report(path: &Path, seeds: &Range<u64>, mut found: Found, sometimes: &[String
     }
     let total = seeds.end - seeds.start;
     let failed: Vec<String> = found.failed.iter().map(|(seed, _)| seed.to_string()).collect();
-    let never: Vec<&str> = sometimes.iter().map(String::as_str).filter(|m| !found.marks.contains(*m)).collect();
+    let never: Vec<&str> =
+        sometimes.iter().map(String::as_str).filter(|m| !found.marks.contains(*m)).collect();
     let unmarked = total >= SEEDS_FOR_MARKS && !never.is_empty();
     println!("{}: seeds {}..{}: {} of {total} failed", path.display(), seeds.start, seeds.end, failed.len());
     if !failed.is_empty() {

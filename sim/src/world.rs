@@ -109,10 +109,12 @@ fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twi
     }
     let stage = Rc::clone(stage);
     sim.host(Node::Client(host).to_string(), move || {
-        let clients: Vec<_> = here.iter().zip(&parts).map(|(actor, ops)| (actor.clone(), ops.clone())).collect();
+        let clients: Vec<_> =
+            here.iter().zip(&parts).map(|(actor, ops)| (actor.clone(), ops.clone())).collect();
         let stage = Rc::clone(&stage);
         async move {
             for (actor, ops) in clients {
+                tracing::trace!(actor = actor.id, "enters");
                 tokio::task::spawn_local(Client::new(&stage, &actor, ops.into()).run());
             }
             std::future::pending::<()>().await;
@@ -149,7 +151,8 @@ impl World<'_> {
                 return Ok(());
             }
             let step = self.sim.step();
-            step.map_err(|error| anyhow::anyhow!("{error}")).with_context(|| format!("a host failed at {now_ms} ms"))?;
+            step.map_err(|error| anyhow::anyhow!("{error}"))
+                .with_context(|| format!("a host failed at {now_ms} ms"))?;
         }
     }
 

@@ -172,7 +172,8 @@ impl Client {
             ..self.record(Kind::Invoke, What::Connect).id(1)
         });
         let random = self.rng.next_u64();
-        let stream = tokio::time::timeout(PATIENCE, turmoil::net::TcpStream::connect((host.as_str(), PORT))).await;
+        let stream =
+            tokio::time::timeout(PATIENCE, turmoil::net::TcpStream::connect((host.as_str(), PORT))).await;
         let stream = match stream {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err((self.backoff.after_unreachable(random), error.to_string(), None)),

@@ -69,7 +69,8 @@ impl Client {
     fn wake_ms(&self) -> u64 {
         let op = self.ops.front().map_or(u64::MAX, |op| op.t_ms);
         let views = if self.seen_views { u64::MAX } else { self.stage.views_ms };
-        let silence = if self.pending.values().any(|p| p.what == What::Other) { DEAD_AFTER_MS } else { PING_AFTER_MS };
+        let silence =
+            if self.pending.values().any(|p| p.what == What::Other) { DEAD_AFTER_MS } else { PING_AFTER_MS };
         op.min(views).min(self.heard_ms + silence)
     }
 
