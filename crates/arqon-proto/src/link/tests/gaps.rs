@@ -340,3 +340,17 @@ fn tails_are_told_in_bounded_messages_and_for_a_bounded_time() {
     publishing.forget(1499, 1000);
     assert!(publishing.is_empty());
 }
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn the_planted_bug_loses_in_silence() {
+    use crate::planted::{Bug, plant};
+    let mut world = world();
+    plant(Some(Bug::ForgetResubscribe));
+    world.disconnect(A);
+    world.connect(A);
+    plant(None);
+    world.publish(B, "2");
+    world.pass(60 * SECOND);
+    assert_eq!(world.told(A), [Told::Up(false), Told::Up(true)]);
+}
