@@ -288,13 +288,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Notes the end. What the `disconnect` push or this side's close said stands for a close frame that did not come.
+    /// Notes the end. What the `disconnect` push or this side's close said stands for a close frame that did not come, and the
+    /// push explains a close frame that came, whose reason has no room for much.
     fn end(&mut self, cause: Cause, code: u16, reason: &str) {
-        let told = self.told.take();
-        let retry_after_ms = told.as_ref().and_then(|told| told.retry_after_ms);
-        self.closed = Some(match told {
+        let closed = Closed { cause, code, reason: reason.into(), retry_after_ms: None };
+        self.closed = Some(match self.told.take() {
             Some(told) if told.cause == Cause::Client || cause == Cause::Lost => told,
-            _ => Closed { cause, code, reason: reason.into(), retry_after_ms },
+            Some(told) if told.code == code => Closed { cause, ..told },
+            Some(told) => Closed { retry_after_ms: told.retry_after_ms, ..closed },
+            None => closed,
         });
     }
 

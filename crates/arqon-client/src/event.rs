@@ -97,7 +97,7 @@ pub struct Closed {
     pub cause: Cause,
     /// The code of the close frame; without one that of the `disconnect` push before, else 1006.
     pub code: u16,
-    /// For the developer.
+    /// For the developer: what the `disconnect` push said, else the close frame or the system.
     pub reason: Box<str>,
     /// When to come back, if the `disconnect` push said so.
     pub retry_after_ms: Option<u64>,
@@ -132,12 +132,11 @@ impl std::fmt::Display for Closed {
             Cause::Violation => "closed because the Shield broke the protocol",
         };
         write!(f, "{who} with {}", self.code)?;
-        if let Some(code) = self.known() {
-            write!(f, " {}", code.name())?;
+        let name = self.known().map_or("", CloseCode::name);
+        if !name.is_empty() {
+            write!(f, " {name}")?;
         }
-        if !self.reason.is_empty() {
-            write!(f, ": {}", self.reason)?;
-        }
-        Ok(())
+        // A close frame often has no more to say than the name of its code.
+        if self.reason.is_empty() || *self.reason == *name { Ok(()) } else { write!(f, ": {}", self.reason) }
     }
 }

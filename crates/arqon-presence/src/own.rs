@@ -9,7 +9,7 @@ use crate::spans::Spans;
 ///
 /// Counters come from one sequence for all rooms of the Shield. Those used by other rooms never appear in this one, so
 /// a delta may claim the whole stretch since the last: receivers that lose nothing keep one range.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Own {
     slice: Slice,
     /// The highest counter a sent delta has covered.

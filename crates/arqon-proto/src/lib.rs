@@ -4,10 +4,13 @@
 pub mod id;
 
 pub mod code;
+pub mod codec;
 pub mod grant;
+pub mod json;
 pub mod link;
 pub mod message;
 pub mod payload;
+pub mod pb;
 pub mod spine;
 pub mod time;
 pub mod ws;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::steps::{Each, Step};
 use crate::tools::Tool;
@@ -15,12 +15,12 @@ use crate::tools::Tool;
 /// A missing tool is a failure. What comes after a failure is still run, unless the user would not have tools installed.
 ///
 /// # Errors
-/// Only if the repository or the terminal cannot be read.
+/// Only if the terminal cannot be read.
 pub(crate) fn run(root: &Path, tools: &[Tool], steps: &[Step], yes: bool) -> Result<bool> {
     let mut runner = Runner { root, passed: 0, failed: Vec::new() };
     if runner.provide(tools, yes)? {
         for step in steps {
-            runner.step(step)?;
+            runner.step(step);
         }
     }
     for name in &runner.failed {
@@ -69,13 +69,13 @@ impl Runner<'_> {
             .is_ok_and(|status| status.success())
     }
 
-    fn step(&mut self, step: &Step) -> Result<()> {
+    fn step(&mut self, step: &Step) {
         if step.each == Each::Once {
             let passed = self.execute(step.name, step.env, step.command);
             self.count(step.name.to_owned(), passed);
-            return Ok(());
+            return;
         }
-        let items = items(self.root, step.each)?;
+        let items = items(self.root, step.each);
         if items.is_empty() {
             println!("{}: there is nothing to run it for", step.name);
             self.count(step.name.to_owned(), false);
@@ -87,7 +87,6 @@ impl Runner<'_> {
             let passed = self.execute(&name, step.env, &command);
             self.count(name, passed);
         }
-        Ok(())
     }
 
     #[expect(clippy::disallowed_methods, reason = "how long a step takes on this machine is what is printed")]
@@ -120,26 +119,23 @@ impl Runner<'_> {
     }
 }
 
-/// What a step is run for, sorted.
-fn items(root: &Path, each: Each) -> Result<Vec<String>> {
+/// What a step is run for, sorted. A folder that is not there holds nothing.
+fn items(root: &Path, each: Each) -> Vec<String> {
     let (folder, extension) = match each {
-        Each::Once => return Ok(Vec::new()),
+        Each::Once => return Vec::new(),
         Each::Scenario => ("scenarios", "toml"),
         Each::FuzzTarget => ("fuzz/fuzz_targets", "rs"),
     };
-    let mut items = Vec::new();
-    for entry in std::fs::read_dir(root.join(folder)).with_context(|| format!("reading {folder}"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|found| found == extension) {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            items.push(match each {
-                Each::Scenario => format!("{folder}/{stem}.{extension}"),
-                Each::Once | Each::FuzzTarget => stem.into_owned(),
-            });
-        }
-    }
+    let paths =
+        std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let name = |path: std::path::PathBuf| {
+        let stem = path.file_stem()?.to_string_lossy().into_owned();
+        let wanted = path.extension().is_some_and(|found| found == extension);
+        wanted.then(|| if each == Each::Scenario { format!("{folder}/{stem}.{extension}") } else { stem })
+    };
+    let mut items: Vec<_> = paths.filter_map(name).collect();
     items.sort();
-    Ok(items)
+    items
 }
 
 /// A command as one would type it.
@@ -187,7 +183,7 @@ mod tests {
         for step in
             [once(&["false"]), once(&["no-such-program"]), once(&["sh", "-c", "test \"$NAME\" = 'a value'"])]
         {
-            runner.step(&step).expect("the repository is there");
+            runner.step(&step);
         }
         assert_eq!((runner.passed, runner.failed.len()), (1, 2));
     }
@@ -195,8 +191,16 @@ mod tests {
     #[test]
     fn a_tool_that_stays_missing_is_a_failure() {
         let tool = Tool { name: "unicorn", why: "a test", check: &["false"], install: &[&["true"]] };
-        let passed = run(crate::root(), &[tool], &[once(&["true"])], true).expect("the repository is there");
+        let passed = run(crate::root(), &[tool], &[once(&["true"])], true).expect("nobody is asked");
         assert!(!passed);
+    }
+
+    #[test]
+    fn nothing_to_repeat_a_step_for_is_a_failure() {
+        let mut runner = Runner { root: Path::new("/nowhere"), passed: 0, failed: Vec::new() };
+        runner.step(&Step { each: Each::Scenario, ..once(&["true", "{}"]) });
+        assert_eq!((runner.passed, runner.failed.len()), (0, 1));
+        assert!(items(crate::root(), Each::FuzzTarget).contains(&"ws_decoder".to_owned()));
     }
 
     #[test]
