@@ -1,2 +1,5 @@
 //! Placeholder.
+
+mod spine;
+
 fn main() {}
