@@ -50,6 +50,13 @@ pub(crate) trait Accept {
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>>;
 }
 
+impl Accept for turmoil::net::TcpListener {
+    type Stream = turmoil::net::TcpStream;
+    async fn accept(&mut self) -> io::Result<turmoil::net::TcpStream> {
+        Self::accept(self).await.map(|(stream, _)| stream)
+    }
+}
+
 /// Serves until the listener fails. Dropping the future ends the broker and all its connections. Must run where
 /// `spawn_local` works.
 ///

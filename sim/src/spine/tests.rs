@@ -25,13 +25,6 @@ impl Accept for TcpListener {
     }
 }
 
-impl Accept for turmoil::net::TcpListener {
-    type Stream = turmoil::net::TcpStream;
-    async fn accept(&mut self) -> io::Result<turmoil::net::TcpStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
-    }
-}
-
 /// A broker on a real loopback socket.
 struct Loopback {
     address: SocketAddr,
@@ -83,6 +76,72 @@ impl Bench for Loopback {
 #[tokio::test]
 async fn keeps_the_contract_over_real_sockets() {
     LocalSet::new().run_until(suite::run(async || Loopback::new(BrokerConfig::default()).await)).await;
+}
+
+/// A broker on the simulated loopback of one host, in virtual time.
+struct Virtual {
+    port: u16,
+    broker: Option<JoinHandle<()>>,
+    seed: u64,
+}
+
+impl Virtual {
+    async fn new(port: u16) -> Self {
+        let mut this = Self { port, broker: None, seed: 1 };
+        this.start().await;
+        this
+    }
+}
+
+impl Drop for Virtual {
+    fn drop(&mut self) {
+        self.broker.take().inspect(JoinHandle::abort);
+    }
+}
+
+impl Bench for Virtual {
+    type Spine = WireSpine;
+
+    async fn connect(&mut self, queue_messages_max: usize) -> WireSpine {
+        self.seed += 1;
+        let address = ("127.0.0.1", self.port);
+        WireSpine::new(
+            move || turmoil::net::TcpStream::connect(address),
+            ClientConfig { queue_messages_max, ..ClientConfig::new(self.seed) },
+        )
+    }
+
+    async fn stop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.abort();
+            let _ = broker.await;
+        }
+    }
+
+    async fn start(&mut self) {
+        let listener = turmoil::net::TcpListener::bind(("127.0.0.1", self.port)).await.expect("a free port");
+        let serving = async { drop(serve(listener, BrokerConfig::default()).await) };
+        self.broker = Some(tokio::task::spawn_local(serving));
+    }
+}
+
+#[test]
+fn keeps_the_contract_in_virtual_time() {
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(7)
+        .tcp_capacity(1 << 16)
+        .simulation_duration(Duration::from_secs(600))
+        .build();
+    sim.client("host", async {
+        let mut port = 4000;
+        suite::run(async || {
+            port += 1;
+            Virtual::new(port).await
+        })
+        .await;
+        Ok(())
+    });
+    sim.run().expect("the suite ends");
 }
 
 #[tokio::test]

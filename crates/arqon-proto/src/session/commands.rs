@@ -44,7 +44,9 @@ impl Session {
 
     /// Takes one command. It is answered here, or a membership or publish is left waiting for its answer.
     pub(super) fn command<H: Host>(&mut self, command: &Command<'_>, turn: &mut Turn<'_, H>) {
-        match self.execute(command.id, &command.body, turn) {
+        let outcome = self.execute(command.id, &command.body, turn);
+        turn.host.took(&command.body, outcome.as_ref().err().map(|refused| refused.code));
+        match outcome {
             Ok(()) => self.errors_in_a_row = 0,
             Err(refused) => self.refuse(command.id, &refused, turn),
         }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::codec;
 use arqon_proto::grant::{Identity, Peer};
-use arqon_proto::id::{RoomRef, SessionId, Tenant};
-use arqon_proto::message::{Encoding, Payload, ServerFrame, Watch};
+use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant};
+use arqon_proto::message::{CommandBody, Encoding, Payload, ServerFrame, Watch};
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomKey};
 use arqon_proto::time::{Now, millis};
 use arqon_proto::ws::{self, Opcode};
@@ -94,6 +95,21 @@ impl State {
         write(&mut io.out);
     }
 
+    /// The subject of a room.
+    fn subject_of(&self, room: Key) -> Option<Subject> {
+        let subject = self.rooms.get(room)?.subject.clone();
+        if planted::is(Bug::WrongTenant) {
+            let (_, name) = subject.split();
+            let mut others =
+                self.rooms.keys().filter_map(|key| self.rooms.get(key)).map(|entry| &entry.subject);
+            return others
+                .find(|other| **other != subject && other.split().1 == name)
+                .cloned()
+                .or(Some(subject));
+        }
+        Some(subject)
+    }
+
     /// Forgets a room that nobody here is a member of or waits for. The next one of this name gets a new key, so that
     /// what the hub still has to say about this one finds nobody.
     fn uninterested(&mut self, room: Key) {
@@ -155,6 +171,10 @@ impl<S: Stream> Host for ConnHost<'_, S> {
         rooms.intern(tenant, room, policy, self.now.mono_ms).map(room_key).ok_or(ErrorCode::Overloaded)
     }
 
+    fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {
+        self.state.metrics.count(Counter::Commands(command.into(), refused));
+    }
+
     fn retry_after_ms(&mut self) -> u64 {
         // A second at least, and spread over the drain window, so that clients do not come back as one herd.
         let window = millis(self.state.shared.config.drain.window).max(1);
@@ -184,6 +204,16 @@ impl<S: Stream> ConnHost<'_, S> {
         let Some(entry) = self.state.rooms.get_mut(room) else { return };
         let waiting = Waiting { conn: self.key, watch, track: track.map(Bytes::copy_from_slice) };
         entry.waiting.push(waiting);
+        if planted::is(Bug::DeliverBeforeAck) {
+            let members = &mut entry.members[half(self.encoding)];
+            self.io.rooms.push(Membership {
+                room,
+                at: members.len() as u32,
+                tracked: false,
+                watching: false,
+            });
+            members.push(super::rooms::Member { conn: self.key, watch });
+        }
         match entry.interest {
             Interest::Live => self.state.joined.push_back((self.key, room)),
             Interest::Asked => {}
@@ -202,6 +232,9 @@ impl<S: Stream> ConnHost<'_, S> {
             return false;
         };
         let Waiting { watch, track, .. } = entry.waiting.swap_remove(at);
+        if self.io.rooms.get_mut(room).is_some() {
+            return true;
+        }
         let members = &mut entry.members[half(self.encoding)];
         let at = members.len() as u32;
         members.push(super::rooms::Member { conn: self.key, watch });
@@ -220,7 +253,9 @@ impl<S: Stream> ConnHost<'_, S> {
     }
 
     pub(crate) fn leave(&mut self, room: Key, clean: bool) {
-        self.untrack(room, clean);
+        if clean || !planted::is(Bug::DropLeaveOnCrash) {
+            self.untrack(room, clean);
+        }
         if let Some(egress) = &mut self.io.egress {
             egress.forget(room_key(room));
         }
@@ -252,10 +287,10 @@ impl<S: Stream> ConnHost<'_, S> {
         echo: bool,
         traceparent: Option<&str>,
     ) {
-        let (Some(entry), Some(peer)) = (self.state.rooms.get(room), &self.io.peer) else { return };
+        let (Some(subject), Some(peer)) = (self.state.subject_of(room), &self.io.peer) else { return };
         let publish = Publish {
             shard: self.state.index,
-            subject: entry.subject.clone(),
+            subject,
             session: peer.session,
             user: peer.user.clone(),
             json: matches!(payload, Payload::Json(_)),
