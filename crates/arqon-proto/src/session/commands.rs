@@ -291,6 +291,7 @@ fn replacement<'a>(
 }
 
 pub(super) fn is_one_json_line(content: &[u8]) -> bool {
-    !content.iter().any(|b| matches!(b, b'\n' | b'\r'))
-        && serde_json::from_slice::<IgnoredAny>(content).is_ok()
+    // From a `str`, because `IgnoredAny` skips over strings without looking whether they are UTF-8.
+    let Ok(text) = std::str::from_utf8(content) else { return false };
+    !text.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
