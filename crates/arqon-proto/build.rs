@@ -7,6 +7,7 @@ use prost::Message as _;
 
 const FILES: &[&str] = &["arqon/v1/client.proto", "arqon/v1/spine.proto", "arqon/v1/control.proto"];
 
+#[expect(clippy::disallowed_methods, reason = "this is how cargo tells a build script its output folder")]
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from("../../proto");
     println!("cargo::rerun-if-changed=../../proto");

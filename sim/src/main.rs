@@ -1,2 +1,2 @@
-//! Placeholder of the first build.
+//! Placeholder.
 fn main() {}

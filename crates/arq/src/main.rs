@@ -1,2 +1,59 @@
-//! Placeholder of the first build.
-fn main() {}
+//! `arq`: the command line of ArqonBus, and the bus in one process.
+//!
+//! - `cli` is what clap reads; `failure` is how a command ends badly, with its exit code.
+//! - `dev` runs the embedded bus; `runtime_file` is how the other commands find it.
+//! - `talk` opens a session for `publish`, `subscribe` and `presence`; `print` writes what they hear.
+//! - `auth`, `config` and `status` open no session.
+//!
+//! One thread, one tokio runtime: the shards of the embedded bus bring their own threads.
+
+mod auth;
+mod cli;
+mod config;
+mod dev;
+mod failure;
+mod machine;
+mod presence;
+mod print;
+mod publish;
+mod runtime_file;
+mod status;
+mod subscribe;
+mod talk;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use cli::{Arq, Auth, Command, Dev};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let arq = Arq::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(arq.command)),
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev(Dev::Up(up)) => dev::up(&up).await,
+        Command::Auth(Auth::Gen(args)) => auth::generate(&args),
+        Command::Pub(args) => publish::run(&args).await,
+        Command::Sub(args) => subscribe::run(&args).await,
+        Command::Presence(args) => presence::run(&args).await,
+        Command::Status(args) => status::run(&args).await,
+        Command::Config(args) => config::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arq::command(), "arq", &mut script);
+            print::print_line(script.trim_ascii_end())
+        }
+    }
+}

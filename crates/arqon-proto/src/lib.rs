@@ -4,10 +4,16 @@
 pub mod id;
 
 pub mod code;
+pub mod codec;
 pub mod grant;
+pub mod json;
+pub mod link;
 pub mod message;
 pub mod payload;
+pub mod pb;
+pub mod spine;
 pub mod time;
+pub mod ws;
 
 pub mod egress;
 pub mod limits;
@@ -18,6 +24,7 @@ pub mod session;
 #[allow(
     missing_docs,
     unreachable_pub,
+    rust_2018_idioms,
     clippy::all,
     clippy::use_self,
     clippy::disallowed_types,

@@ -1,1 +1,20 @@
-//! Placeholder of the first build.
+//! What is done to a bus, what was seen, and whether that was right. Pure: no socket, no clock, no randomness but the seed.
+//!
+//! A [`Scenario`] file says who comes and what breaks. [`plan::compile`] expands it with a seed into a
+//! [`Plan`]: every operation at its absolute time. A driver (the simulator today) performs the plan and writes
+//! down a [`Record`] for whatever a client could see. [`oracle::judge`] reads that history and nothing else.
+
+pub mod format;
+pub mod history;
+pub mod oracle;
+pub mod payload;
+pub mod plan;
+pub mod rng;
+mod validate;
+mod values;
+
+pub use format::Scenario;
+pub use history::{Kind, Record, What};
+pub use oracle::Violation;
+pub use plan::Plan;
+pub use values::{Node, Rate, Span};

@@ -1,1 +1,26 @@
-//! The gateway.
+//! The edge gateway of ArqonBus: it holds the clients' sockets, and knows rooms only as far as its own clients are in them.
+//!
+//! Start with [`app`], which says what a Shield is made of. Then, from a client's bytes inwards:
+//!
+//! - `upgrade` makes a session out of an HTTP request; `shard` owns the sockets of one thread;
+//! - `hub` is where shards meet and the only owner of the [`spine`];
+//! - [`env`] is the door by which sockets, time, randomness and the spine come in: production and the simulator differ
+//!   there and nowhere else;
+//! - [`server`] puts all of it on real threads and sockets, [`embedded`] adds presence without another process.
+
+pub mod config;
+
+pub mod admin;
+pub mod app;
+pub mod auth;
+pub mod embedded;
+pub mod env;
+mod hub;
+pub mod metrics;
+mod parts;
+pub mod server;
+mod shard;
+mod shared;
+mod slab;
+pub mod spine;
+mod upgrade;

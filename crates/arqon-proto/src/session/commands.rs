@@ -6,9 +6,9 @@ use serde::de::IgnoredAny;
 
 use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey};
 use super::refused::{Refused, verdict};
-use super::wire as codec;
 use super::{Authenticated, Phase, Session, Timer, Turn};
 use crate::code::{CloseCode, ErrorCode};
+use crate::codec;
 use crate::id::{RoomRef, check_msg_id};
 use crate::limits::{SessionLimits, TRACEPARENT_LEN_MAX};
 use crate::message::{Command, CommandBody, Connect, Connected, Payload, Publish, ServerBody};

@@ -22,7 +22,6 @@ mod host;
 mod membership;
 mod refused;
 mod timer;
-mod wire;
 
 use std::borrow::Cow;
 

@@ -1,0 +1,138 @@
+//! Whether what happened was right: pure functions over a history.
+//!
+//! An oracle trusts nothing the server says about itself: it compares what clients asked for, what they were
+//! told, and what payloads prove. Each returns the violations it found, in history order.
+
+mod delivery;
+mod expiry;
+mod index;
+mod liveness;
+mod membership;
+mod presence;
+mod stream;
+#[cfg(test)]
+mod testing;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::format::Check;
+use crate::history::{Kind, Record, What};
+use index::Index;
+
+/// Oracles that must hold at every moment.
+pub const SAFETY: &[&str] = &[
+    "order.per_publisher",
+    "no_duplicate",
+    "no_cross_tenant",
+    "no_delivery_outside_membership",
+    "acked_delivered_or_gap",
+    "no_publish_after_expiry",
+    "no_effect_without_grant",
+    "bounded_queues",
+    "exactly_one_reply",
+];
+/// Oracles that must hold some time after everything is well again.
+pub const LIVENESS: &[&str] = &["presence.converged", "no_ghosts", "publish_ok", "all_reconnected"];
+/// What some seed of a sweep should reach.
+pub const MARKS: &[&str] =
+    &["gap.told", "slow_consumer.closed", "token.expired", "reconnected", "presence.seen"];
+
+/// One way in which a history was wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The oracle's name.
+    pub oracle: &'static str,
+    /// When it showed, in virtual milliseconds.
+    pub t_ms: u64,
+    /// For the reader.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}.{:03} s: {}", self.oracle, self.t_ms / 1000, self.t_ms % 1000, self.what)
+    }
+}
+
+/// What an oracle needs besides the history.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What happened.
+    pub history: &'a [Record],
+    /// From here on nothing was broken and nobody came or went, in milliseconds.
+    pub quiet_ms: u64,
+}
+
+/// Runs the checks that a scenario asks for.
+#[must_use]
+pub fn judge(case: Case<'_>, check: &Check, cohort_of: &BTreeMap<u32, String>) -> Vec<Violation> {
+    let index = Index::new(case.history);
+    let mut found = Vec::new();
+    for name in &check.safety {
+        found.extend(safety(name, case, &index));
+    }
+    for (name, bound) in &check.liveness {
+        found.extend(liveness(name, case, &index, bound.max_ms));
+    }
+    found.extend(closed_with(case.history, check, cohort_of));
+    found.sort_by_key(|v| v.t_ms);
+    found
+}
+
+fn safety(name: &str, case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
+    match name {
+        "order.per_publisher" => stream::order_per_publisher(case.history),
+        "no_duplicate" => stream::no_duplicate(case.history),
+        "no_cross_tenant" => stream::no_cross_tenant(case.history, index),
+        "no_delivery_outside_membership" => membership::no_delivery_outside(case.history),
+        "acked_delivered_or_gap" => delivery::acked_delivered_or_gap(case.history, index),
+        "no_publish_after_expiry" => expiry::no_publish_after_expiry(case.history, index),
+        "no_effect_without_grant" => membership::no_effect_without_grant(case.history),
+        "bounded_queues" => stream::bounded_queues(case.history),
+        "exactly_one_reply" => liveness::exactly_one_reply(case.history, index),
+        _ => Vec::new(),
+    }
+}
+
+fn liveness(name: &str, case: Case<'_>, index: &Index<'_>, bound_ms: u64) -> Vec<Violation> {
+    let due_ms = case.quiet_ms + bound_ms;
+    match name {
+        "presence.converged" => presence::converged(case.history, index, due_ms),
+        "no_ghosts" => presence::no_ghosts(case.history, index, due_ms),
+        "publish_ok" => liveness::publish_ok(case.history, index, due_ms),
+        "all_reconnected" => liveness::all_reconnected(index, due_ms),
+        _ => Vec::new(),
+    }
+}
+
+/// Each actor of the named cohorts met this close code at least once.
+fn closed_with(history: &[Record], check: &Check, cohort_of: &BTreeMap<u32, String>) -> Vec<Violation> {
+    let met = |actor: u32, code: u16| {
+        history.iter().any(|r| r.actor == actor && r.kind == Kind::Closed && r.code == Some(code))
+    };
+    let mut found = Vec::new();
+    for (actor, cohort) in cohort_of {
+        if let Some(&code) = check.closed_with.get(cohort).filter(|code| !met(*actor, **code)) {
+            let what = format!("actor {actor} ({cohort}) was never closed with {code}");
+            found.push(Violation { oracle: "closed_with", t_ms: history.last().map_or(0, |r| r.t_ms), what });
+        }
+    }
+    found
+}
+
+/// Which of [`MARKS`] this history reached.
+#[must_use]
+pub fn marks(history: &[Record]) -> Vec<&'static str> {
+    let reached = |mark: &&&str| {
+        history.iter().any(|r| match **mark {
+            "gap.told" => r.kind == Kind::Gap,
+            "slow_consumer.closed" => r.kind == Kind::Closed && r.code == Some(4001),
+            "token.expired" => r.kind == Kind::Closed && r.code == Some(4002),
+            "reconnected" => r.kind == Kind::Ok && r.what == What::Connect && r.conn > 1,
+            "presence.seen" => r.kind == Kind::Presence,
+            _ => false,
+        })
+    };
+    MARKS.iter().filter(reached).copied().collect()
+}

@@ -1,0 +1,97 @@
+//! What a scenario file must mean, beyond being well-formed.
+
+use arqon_proto::id::{Room, Tenant};
+
+use crate::format::{Check, Cohort, Fault, FaultKind, SCHEMA, Scenario, Topology};
+use crate::oracle;
+use crate::values::Node;
+
+impl Scenario {
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        if self.schema != SCHEMA {
+            return Err(format!("schema is `{}`, this version reads `{SCHEMA}`", self.schema));
+        }
+        if self.why.trim().is_empty() {
+            return Err("why is empty: say what would go unseen without this scenario".to_owned());
+        }
+        let t = &self.topology;
+        if t.shields == 0 || t.brains == 0 || t.client_hosts == 0 || t.tick.min_ms == 0 {
+            return Err("topology: shields, brains, client_hosts and tick are at least 1".to_owned());
+        }
+        for (i, cohort) in self.actors.iter().enumerate() {
+            if self.actors[..i].iter().any(|c| c.id == cohort.id) {
+                return Err(format!("actor `{}` is there twice", cohort.id));
+            }
+            cohort.validate().map_err(|e| format!("actor `{}`: {e}", cohort.id))?;
+        }
+        for fault in &self.faults {
+            fault.validate(t).map_err(|e| format!("fault {:?}: {e}", fault.r#do))?;
+        }
+        self.check.validate(&self.actors)
+    }
+}
+
+impl Cohort {
+    fn validate(&self) -> Result<(), String> {
+        Tenant::parse(&self.id).map_err(|e| e.to_string())?;
+        if self.tenants.is_empty() {
+            return Err("tenants is empty".to_owned());
+        }
+        self.tenants.iter().try_for_each(|t| Tenant::parse(t).map(drop)).map_err(|e| e.to_string())?;
+        self.rooms.fixed.iter().try_for_each(|r| Room::parse(r).map(drop)).map_err(|e| e.to_string())?;
+        if self.rooms.fixed.is_empty() && self.rooms.per_actor == 0 {
+            return Err("rooms: neither `fixed` nor `per_actor` says where it goes".to_owned());
+        }
+        if self.rooms.per_actor > self.rooms.of {
+            return Err(format!("rooms: {} of {} cannot be", self.rooms.per_actor, self.rooms.of));
+        }
+        match &self.publish {
+            Some(p) if p.size.0 > p.size.1 => Err("publish.size is [lowest, highest]".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Fault {
+    fn validate(&self, topology: &Topology) -> Result<(), String> {
+        for node in [self.node, self.peer].into_iter().flatten() {
+            let (n, of) = match node {
+                Node::Shield(n) => (n, topology.shields),
+                Node::Client(n) => (n, topology.client_hosts),
+                Node::Brain(n) => (n, topology.brains),
+                Node::Spine => (0, 1),
+            };
+            if n >= of {
+                return Err(format!("there is no {node}"));
+            }
+        }
+        let fits = match self.r#do {
+            FaultKind::SpineDown | FaultKind::DropAll => self.node.is_none(),
+            FaultKind::ClockSkew => matches!(self.node, Some(Node::Shield(_))),
+            FaultKind::Crash => matches!(self.node, Some(Node::Shield(_) | Node::Brain(_))),
+            FaultKind::SpinePartition => matches!(self.node, Some(Node::Shield(_) | Node::Brain(_))),
+            FaultKind::Partition | FaultKind::Hold => self.node.is_some(),
+        };
+        if !fits {
+            return Err("`node` is missing or of the wrong kind".to_owned());
+        }
+        if self.offset_ms != 0 && self.r#do != FaultKind::ClockSkew {
+            return Err("`offset_ms` belongs to clock_skew".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Check {
+    fn validate(&self, actors: &[Cohort]) -> Result<(), String> {
+        let known = |what: &str, name: &String, all: &[&str]| {
+            let known = all.contains(&name.as_str());
+            if known { Ok(()) } else { Err(format!("check.{what}: `{name}` is none of {}", all.join(", "))) }
+        };
+        self.safety.iter().try_for_each(|n| known("safety", n, oracle::SAFETY))?;
+        self.liveness.keys().try_for_each(|n| known("liveness", n, oracle::LIVENESS))?;
+        self.sometimes.iter().try_for_each(|n| known("sometimes", n, oracle::MARKS))?;
+        let stranger = self.closed_with.keys().find(|c| !actors.iter().any(|a| a.id == **c));
+        stranger.map_or(Ok(()), |c| Err(format!("check.closed_with: there is no actor `{c}`")))
+    }
+}

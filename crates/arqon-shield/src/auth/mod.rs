@@ -1,0 +1,151 @@
+//! From a token to an [`Identity`], and nothing else: no I/O, no clock.
+//!
+//! [`Keys`] are read once at the start; a [`Verifier`] holds them with what else a token must say and is shared by all
+//! shards. [`Verifier::verify`] works in this order, so that nothing of a token is believed before its signature:
+//!
+//! 1. length and shape; 2. the header chooses a key by `kid`, and must name the algorithm *of that key* (a token never chooses
+//!    its algorithm: that is what `none` and HMAC with a public RSA key would need); 3. signature; 4. `aud`;
+//! 5. `exp` and `nbf` against the given [`Now`], to the millisecond; 6. names and grants.
+//!
+//! [`sign`] is the other direction, for `arq auth gen` and tests.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use arqon_proto::code::ErrorCode;
+use arqon_proto::grant::Identity;
+use arqon_proto::time::{Now, millis};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+mod claims;
+mod keys;
+pub mod sign;
+
+pub use keys::{Key, KeyError, Keys};
+
+/// Bytes of the longest token. One with 64 grants has half of it; the least request header is as large.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Grants of one token. Each is tried on every subscribe and publish to a new room.
+pub const GRANTS_MAX: usize = 64;
+
+/// Why a token was refused. Carries nothing of the token: it may be a secret or hostile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct AuthError {
+    /// [`ErrorCode::Unauthorized`], or [`ErrorCode::TokenExpired`] if only its time is wrong.
+    pub code: ErrorCode,
+    /// For the developer of the client.
+    pub message: Cow<'static, str>,
+}
+
+impl AuthError {
+    pub(crate) fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: ErrorCode::Unauthorized, message: message.into() }
+    }
+
+    pub(crate) fn expired(message: &'static str) -> Self {
+        Self { code: ErrorCode::TokenExpired, message: message.into() }
+    }
+}
+
+/// Checks tokens against keys, audience and time.
+#[derive(Debug)]
+pub struct Verifier {
+    keys: Keys,
+    audience: String,
+    leeway_ms: u64,
+    require_kid: bool,
+}
+
+impl Verifier {
+    /// A verifier for tokens of one audience. `leeway` forgives an `nbf` that lies ahead; `exp` is always exact.
+    /// With `require_kid`, a token without `kid` is refused; otherwise it is checked with the only key, if there is but one.
+    #[must_use]
+    pub fn new(keys: Keys, audience: &str, leeway: Duration, require_kid: bool) -> Self {
+        Self { keys, audience: audience.to_owned(), leeway_ms: millis(leeway), require_kid }
+    }
+
+    /// Checks a token at one instant. Bounded work: [`TOKEN_BYTES_MAX`] bytes and one signature.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TokenExpired`] if `exp` is not after `now` or `nbf` is after `now + leeway`, and everything else about the token is
+    /// right up to there; [`ErrorCode::Unauthorized`] otherwise. Never panics, whatever the token.
+    pub fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(AuthError::unauthorized(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")));
+        }
+        let parts = Parts::split(token)?;
+        let header = parts.header()?;
+        let key = self.choose(header.kid.as_deref())?;
+        if header.alg != key.algorithm().name() {
+            return Err(AuthError::unauthorized(format!(
+                "the token does not name {}, the algorithm of its key",
+                key.algorithm().name()
+            )));
+        }
+        if !key.signed(parts.signed, parts.signature) {
+            return Err(AuthError::unauthorized("the signature of the token is wrong"));
+        }
+        let claims = claims::Claims::decode(parts.payload)?;
+        claims.check_audience(&self.audience)?;
+        claims.check_time(now.wall_ms, self.leeway_ms)?;
+        claims.into_identity()
+    }
+
+    fn choose(&self, kid: Option<&str>) -> Result<&Key, AuthError> {
+        match kid {
+            Some(kid) => self
+                .keys
+                .get(kid)
+                .ok_or(AuthError::unauthorized("the token names a key (kid) that is unknown here")),
+            None if self.require_kid => {
+                Err(AuthError::unauthorized("the token names no key (kid), which is required"))
+            }
+            None => self.keys.only().ok_or(AuthError::unauthorized(
+                "the token names no key (kid), and there is not exactly one to choose",
+            )),
+        }
+    }
+}
+
+/// The compact form, taken apart. Borrowed from the token.
+struct Parts<'a> {
+    header: &'a str,
+    payload: &'a str,
+    /// `header.payload`
+    signed: &'a str,
+    signature: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    /// Extensions that must be understood: none is (RFC 7515, 4.1.11).
+    crit: Option<serde::de::IgnoredAny>,
+}
+
+impl<'a> Parts<'a> {
+    fn split(token: &'a str) -> Result<Self, AuthError> {
+        let malformed = || AuthError::unauthorized("the token is not three parts joined by dots");
+        let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or_else(malformed)?;
+        if payload.contains('.') { Err(malformed()) } else { Ok(Self { header, payload, signed, signature }) }
+    }
+
+    fn header(&self) -> Result<Header, AuthError> {
+        let json = decode(self.header)?;
+        let header: Header = serde_json::from_slice(&json)
+            .map_err(|_| AuthError::unauthorized("the header of the token is not a JSON object with alg"))?;
+        if header.crit.is_some() {
+            return Err(AuthError::unauthorized("the token needs an extension (crit) that is unknown here"));
+        }
+        Ok(header)
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, AuthError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| AuthError::unauthorized("a part of the token is not base64url"))
+}

@@ -1,0 +1,297 @@
+//! The remaining tables of `config.toml`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arqon_proto::grant::Pattern;
+use arqon_proto::id::{RoomRef, ShieldId, Tenant};
+use serde::{Deserialize, Serialize};
+
+use super::names;
+use super::section::{Key, Section, section};
+use super::units::{self, ByteSize};
+
+section! {
+    /// The process itself.
+    ShieldTable = "shield" {
+        /// Name of this Shield, unique on one bus: [A-Za-z0-9][A-Za-z0-9_-]{0,63}. Default "shield-1". Two live Shields with one name:
+        /// the later one stops with an error.
+        #[serde(with = "names::shield_id")]
+        id: ShieldId = ShieldId::parse("shield-1").expect("a literal that fits the grammar"),
+        /// Address for clients. Default "127.0.0.1:7320", this machine only; "0.0.0.0:7320" for all. Port 0 takes a free one.
+        listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7320)),
+        /// Address for health, metrics and status. Default "127.0.0.1:7321". It has no authentication: never expose it.
+        admin_listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7321)),
+        /// Threads that own sockets. Default 0: one per core. More than cores only adds switches between them.
+        shards: u32 = 0,
+        /// Sockets of the whole Shield. Default 100000. Each needs a file descriptor, so `ulimit -n` must be larger.
+        /// Further connections are refused with HTTP 503.
+        sockets_max: u32 = 100_000,
+        /// Rooms with a member on this Shield. Default 100000. Each is one subscription on the spine; further ones are
+        /// answered limit_exceeded.
+        rooms_max: u32 = 100_000,
+    }
+}
+
+section! {
+    /// Who may come in.
+    AuthConfig = "auth" {
+        /// The `aud` that a token must carry (alone or in a list). Default "arqon". One per bus, so that a token of the test bus is worth
+        /// nothing on the real one.
+        audience: String = "arqon".to_owned(),
+        /// Clock skew that is forgiven for a token that is not valid yet (`nbf`). Default 0s. The end (`exp`) is always exact.
+        #[serde(with = "units::duration")]
+        leeway: Duration = Duration::ZERO,
+        /// Whether a token must name its key (`kid`). Default true. With false a token without `kid` is checked with the only key; with
+        /// several keys it is refused all the same, because trying them in turn would let the sender choose.
+        require_kid: bool = true,
+    }
+    nested {
+        /// The keys that sign tokens.
+        keys: Vec<KeyConfig>,
+    }
+}
+
+section! {
+    /// Which web pages may connect. Programs that send no Origin header are not concerned.
+    OriginConfig = "origin" {
+        /// Origins of web pages that may connect, such as ["https://app.example.com"]. Default []: only pages whose host and port are those
+        /// of the request itself. ["*"] lets every page of the web use a token it has got hold of.
+        allowed: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// What carries publications between Shields.
+    SpineConfig = "spine" {
+        /// "memory": inside this process, for one Shield alone. Default "memory".
+        kind: SpineKind = SpineKind::Memory,
+        /// How long a subscribe or publish waits for the spine before it is answered unavailable or outcome_unknown. Default 2s.
+        /// Shorter than a usual reconnect: clients see errors that were none.
+        #[serde(with = "units::duration")]
+        barrier_deadline: Duration = Duration::from_secs(2),
+        /// How often the last sequence numbers of recently active rooms are announced. Default 1s: the time within which the loss of the last
+        /// publication of a room is noticed.
+        #[serde(with = "units::duration")]
+        tail_interval: Duration = Duration::from_secs(1),
+        /// How long a room is announced after its last publication; at least tail_interval. Default 10s. A link that was down for
+        /// longer is reported as a gap of unknown size.
+        #[serde(with = "units::duration")]
+        tail_for: Duration = Duration::from_secs(10),
+        /// How long a msg_id is remembered, so that a retry is delivered once; at least barrier_deadline, after which clients retry.
+        /// Default 2m. Longer: more memory per busy room.
+        #[serde(with = "units::duration")]
+        dedupe_for: Duration = Duration::from_secs(120),
+        /// Bytes that wait between this Shield and the spine, each way. Default 8MiB. When full, publishes are answered overloaded and what arrives
+        /// is dropped and told as a gap. At least message_bytes_max.
+        queue_bytes_max: ByteSize = ByteSize::mib(8),
+        /// Messages that wait between this Shield and the spine, each way. Default 65536.
+        queue_messages_max: u32 = 65_536,
+    }
+}
+
+section! {
+    /// Who is in a room.
+    PresenceConfig = "presence" {
+        /// How long a Shield that was not heard of counts as present. Default 6s. Shorter: a pause of the network makes everybody leave and
+        /// come back.
+        #[serde(with = "units::duration")]
+        lease: Duration = Duration::from_secs(6),
+        /// How long a session that vanished without a goodbye stays visible, so that a reconnect is no leave. Default 5s.
+        #[serde(with = "units::duration")]
+        grace: Duration = Duration::from_secs(5),
+        /// Joins and leaves of one room are collected for this long into one diff; shorter than lease. Default 50ms. Shorter: a room of
+        /// thousands sends one push per join to each.
+        #[serde(with = "units::duration")]
+        diff_window: Duration = Duration::from_millis(50),
+        /// Members in one page of a presence snapshot. Default 100. A page is one push: it must fit egress_bytes_max.
+        page_members_max: u32 = 100,
+        /// How long a room without members lives on. Default 60s.
+        #[serde(with = "units::duration")]
+        idle_close: Duration = Duration::from_secs(60),
+    }
+}
+
+section! {
+    /// How the Shield goes away.
+    DrainConfig = "drain" {
+        /// Time over which connected clients are told to leave, spread evenly; at least close_linger. Default 30s. Shorter: they all arrive at
+        /// the other Shields at once. What is left at the end is cut. Without sockets a drain ends at once.
+        #[serde(with = "units::duration")]
+        window: Duration = Duration::from_secs(30),
+    }
+}
+
+section! {
+    /// What is written to standard error.
+    LogConfig = "log" {
+        /// "error", "warn", "info", "debug" or "trace". Default "info". From "debug" on, room names are written.
+        level: LogLevel = LogLevel::Info,
+    }
+}
+
+/// One entry of `[[rooms]]`: how the rooms it covers are treated. The first entry that covers a room counts.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoomRule {
+    /// The tenant it is for; all if absent.
+    #[serde(default, with = "names::tenant", skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
+    /// The rooms it covers: exact tokens, `*` for one token, a last `>` for one or more.
+    #[serde(rename = "match", with = "names::pattern")]
+    pub pattern: Pattern,
+    /// What happens to a member that reads too slowly.
+    #[serde(default)]
+    pub slow_consumer: SlowConsumer,
+}
+
+impl RoomRule {
+    pub(super) const SECTION: Section = Section {
+        path: "rooms",
+        array: true,
+        text: "How some rooms are treated; repeat the table for more. The first entry that covers a room counts.\n",
+        keys: &[
+            Key { name: "tenant", text: "The tenant it is for. Default: all of them.\n" },
+            Key {
+                name: "match",
+                text: "The rooms it covers: exact tokens, `*` for one token, a last `>` for one or more. Required.\n",
+            },
+            Key {
+                name: "slow_consumer",
+                text: "What happens to a member that reads too slowly once egress_bytes_max wait for it. \"disconnect\": told and closed\n\
+                       with 4001. \"drop_oldest\": what waited longest goes, and a gap is told. \"latest_only\": only the newest\n\
+                       publication waits, for state that replaces itself. Default \"disconnect\", also of rooms without an entry.\n",
+            },
+        ],
+    };
+
+    /// Whether the rule covers this room of this tenant.
+    #[must_use]
+    pub fn covers(&self, tenant: &Tenant, room: RoomRef<'_>) -> bool {
+        self.tenant.as_ref().is_none_or(|own| own == tenant) && self.pattern.matches(room)
+    }
+}
+
+/// What happens to a member whose egress queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowConsumer {
+    /// It is told and closed with 4001.
+    #[default]
+    Disconnect,
+    /// What waited longest is dropped, and a gap is told.
+    DropOldest,
+    /// Only the newest publication of the room waits.
+    LatestOnly,
+}
+
+/// One entry of `[[auth.keys]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// The name by which tokens choose it.
+    pub kid: String,
+    /// The only algorithm it is used with.
+    pub alg: Algorithm,
+    /// Where it is.
+    pub file: PathBuf,
+}
+
+impl KeyConfig {
+    pub(super) const SECTION: Section = Section {
+        path: "auth.keys",
+        array: true,
+        text: "A key that signs tokens; repeat the table for more, such as during a rotation. Without any, every token is refused.\n",
+        keys: &[
+            Key { name: "kid", text: "The name by which a token chooses this key. Required, unique.\n" },
+            Key {
+                name: "alg",
+                text: "\"HS256\", \"RS256\", \"ES256\" or \"EdDSA\". Required. The key is used with this algorithm only, whatever a token says.\n",
+            },
+            Key {
+                name: "file",
+                text: "File of the key, relative to this file. Required. HS256: the secret itself, at least 32 bytes, one newline at\n\
+                       the end is cut. The others: the public key as PEM.\n",
+            },
+        ],
+    };
+}
+
+/// The algorithms that a key may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[allow(clippy::upper_case_acronyms, reason = "the names of RFC 7518")]
+pub enum Algorithm {
+    /// HMAC with SHA-256: the secret that verifies also signs.
+    HS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+impl Algorithm {
+    /// The name in token headers and in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HS256 => "HS256",
+            Self::RS256 => "RS256",
+            Self::ES256 => "ES256",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+}
+
+/// What the spine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpineKind {
+    /// In this process.
+    Memory,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// The name, as `tracing` spells it too.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl OriginConfig {
+    /// Whether a request with these headers may open a connection.
+    ///
+    /// A request without `Origin` does not come from a web page and may. Otherwise the origin must be listed, or, if
+    /// the list is empty, its host and port must be those of the `Host` header. An `Origin: null` (sandboxed page, local
+    /// file) matches only `"*"`.
+    #[must_use]
+    pub fn allows(&self, origin: Option<&str>, host: Option<&str>) -> bool {
+        let Some(origin) = origin else { return true };
+        if self.allowed.is_empty() {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            return matches!((authority, host), (Some(a), Some(h)) if a.eq_ignore_ascii_case(h));
+        }
+        self.allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+    }
+}

@@ -1,0 +1,169 @@
+//! What shards and the hub say to each other, over bounded channels.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arqon_presence::agent::KickTarget;
+use arqon_proto::code::ErrorCode;
+use arqon_proto::grant::Peer;
+use arqon_proto::id::{SessionId, Subject, User};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::slab::Key;
+
+/// Messages that may wait in one direction between a shard and the hub.
+///
+/// Worst case in memory: this times the largest publication, in each direction, for each shard.
+pub(crate) const CHANNEL_MESSAGES_MAX: usize = 4096;
+
+/// A shard's number within its Shield.
+pub(crate) type ShardIndex = u8;
+
+/// From a shard to the hub.
+#[derive(Debug)]
+pub(crate) enum ToHub {
+    /// The shard got its first member (or waiting client) of a room: make it live.
+    Join { shard: ShardIndex, room: Key, subject: Subject },
+    /// The shard's last member left.
+    Leave { shard: ShardIndex, subject: Subject },
+    /// A client published.
+    Publish(Box<Publish>),
+    /// A session entered presence, or changed its metadata.
+    Track { peer: Peer, subject: Subject, meta: Bytes },
+    /// A session left presence.
+    Untrack { session: SessionId, subject: Subject, clean: bool },
+    /// How many members of a room this shard has now.
+    Members { shard: ShardIndex, subject: Subject, count: u32 },
+    /// A member wants to hear presence: answer with a snapshot, then send what changes.
+    Watch { shard: ShardIndex, subject: Subject, conn: Key },
+    /// One watcher less.
+    Unwatch { shard: ShardIndex, subject: Subject },
+}
+
+/// One publication on its way out.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(crate) shard: ShardIndex,
+    pub(crate) subject: Subject,
+    pub(crate) session: SessionId,
+    pub(crate) user: User,
+    pub(crate) json: bool,
+    pub(crate) payload: Bytes,
+    pub(crate) msg_id: Option<Box<str>>,
+    pub(crate) echo: bool,
+    pub(crate) traceparent: Option<Box<str>>,
+    /// Who waits for the barrier, and the id of its command.
+    pub(crate) ack: Option<(Key, u32)>,
+    /// Who hears of a failure, if anybody: the same, with id 0 for a publish without one.
+    pub(crate) sender: Key,
+}
+
+/// From the hub to a shard.
+#[derive(Debug)]
+pub(crate) enum ToShard {
+    /// Everything published from now on arrives.
+    Live { room: Key },
+    /// The room could not be made live.
+    JoinFailed { room: Key, code: ErrorCode },
+    /// The barrier after this publication has returned.
+    Acked { conn: Key, id: u32 },
+    /// It was refused, or nobody knows.
+    PublishFailed { conn: Key, id: u32, code: ErrorCode },
+    /// A publication: its envelope, as it came over the spine.
+    Deliver { room: Key, envelope: Bytes },
+    /// Publications were lost.
+    Gap { room: Key, missed: Option<u64> },
+    /// The snapshot for one connection that began to watch.
+    Snapshot { room: Key, conn: Key, snapshot: Arc<Snapshot> },
+    /// What changed in a room's presence.
+    Diff { room: Key, diff: Arc<Diff> },
+    /// A room in numbers.
+    Counts { room: Key, users: u64, members: u64 },
+    /// Presence may be (or is no longer) out of date.
+    Stale { stale: bool },
+    /// An order of a Brain.
+    Kick { target: KickTarget, reason: Arc<str> },
+    /// An order of a Brain.
+    CloseRoom { room: Key },
+}
+
+/// One user with all its sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) user: User,
+    pub(crate) metas: Vec<(SessionId, Bytes)>,
+}
+
+/// A room's presence at one version.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) version: u64,
+    pub(crate) members: Vec<Member>,
+    pub(crate) users: u64,
+    pub(crate) members_total: u64,
+}
+
+/// What changed up to one version.
+#[derive(Debug)]
+pub(crate) struct Diff {
+    pub(crate) version: u64,
+    pub(crate) joins: Vec<Member>,
+    pub(crate) leaves: Vec<User>,
+    pub(crate) updates: Vec<Member>,
+}
+
+/// A sender that keeps order when the channel is full.
+///
+/// Publications and deliveries may be refused at a full channel, and their senders are told. Everything else changes
+/// state and must arrive: it waits in a backlog, bounded by the sessions and rooms that it is about.
+#[derive(Debug)]
+pub(crate) struct Outbox<T> {
+    channel: mpsc::Sender<T>,
+    backlog: VecDeque<T>,
+}
+
+impl<T> Outbox<T> {
+    pub(crate) fn new(channel: mpsc::Sender<T>) -> Self {
+        Self { channel, backlog: VecDeque::new() }
+    }
+
+    /// Sends what must arrive.
+    pub(crate) fn send(&mut self, message: T) {
+        if let Err(message) = self.try_send(message) {
+            self.backlog.push_back(message);
+        }
+    }
+
+    /// Sends what may be refused.
+    pub(crate) fn try_send(&mut self, message: T) -> Result<(), T> {
+        if !self.flush() {
+            return Err(message);
+        }
+        self.channel.try_send(message).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
+    /// Moves the backlog on; true when nothing waits.
+    pub(crate) fn flush(&mut self) -> bool {
+        while let Some(message) = self.backlog.pop_front() {
+            if let Err(error) = self.channel.try_send(message) {
+                if !self.channel.is_closed() {
+                    self.backlog.push_front(error.into_inner());
+                    return false;
+                }
+                self.backlog.clear();
+            }
+        }
+        true
+    }
+
+    /// Whether something waits for room in the channel.
+    pub(crate) fn is_stuck(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// A handle to wait for room with.
+    pub(crate) fn channel(&self) -> mpsc::Sender<T> {
+        self.channel.clone()
+    }
+}

@@ -1,0 +1,318 @@
+//! The hub: where the shards of one Shield meet, and the only owner of the spine connection.
+//!
+//! The spine link ([`arqon_proto::link`]) decides about subscriptions, barriers and gaps; the presence agent
+//! ([`arqon_presence::agent`]) about presence. The hub carries between them, the spine and the shards: one
+//! subscription per room and Shield, whatever the number of sockets.
+
+pub(crate) mod message;
+mod presence;
+mod rooms;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use arqon_presence::agent::Agent;
+use arqon_proto::code::ErrorCode;
+use arqon_proto::id::Subject;
+use arqon_proto::link::{Full, Link, LinkSink, Outgoing, SpineCommand, SpineEvent};
+use arqon_proto::message::Payload;
+use arqon_proto::spine::Publication;
+use arqon_proto::time::Now;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::metrics::{Counter, DropReason, Gauge, ShardMetrics};
+use crate::shared::Shared;
+use crate::slab::Key;
+use crate::spine::Spine;
+use message::{Outbox, Publish, ShardIndex, ToHub, ToShard};
+use rooms::HubRooms;
+
+/// The hub of one Shield.
+#[derive(Debug)]
+pub(crate) struct Hub<P> {
+    link: Link,
+    agent: Agent,
+    ports: Ports<P>,
+}
+
+/// Everything the link and the agent act upon, so that one of them and this can be borrowed at once.
+#[derive(Debug)]
+pub(crate) struct Ports<P> {
+    spine: P,
+    shards: Vec<Outbox<ToShard>>,
+    rooms: HubRooms,
+    shared: Arc<Shared>,
+    metrics: ShardMetrics,
+    /// Publications whose barrier is awaited, by token.
+    acks: BTreeMap<u64, (ShardIndex, Key, u32)>,
+    next_token: u64,
+    /// Deliveries that a full shard could not take: a gap is owed.
+    owed: BTreeMap<(ShardIndex, Key), u64>,
+    /// Control messages of this turn, for the agent.
+    control: Vec<(Box<str>, Bytes)>,
+    /// The spine came up or went down this turn.
+    changed: Option<bool>,
+}
+
+impl<P: Spine> Hub<P> {
+    pub(crate) fn new(
+        link: Link,
+        agent: Agent,
+        spine: P,
+        shards: Vec<mpsc::Sender<ToShard>>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let ports = Ports {
+            spine,
+            shards: shards.into_iter().map(Outbox::new).collect(),
+            rooms: HubRooms::default(),
+            metrics: shared.metrics.hub(),
+            shared,
+            acks: BTreeMap::new(),
+            next_token: 1,
+            owed: BTreeMap::new(),
+            control: Vec::new(),
+            changed: None,
+        };
+        ports.shared.check("started", true, false, "running");
+        ports.shared.check("spine", false, false, "connecting");
+        Self { link, agent, ports }
+    }
+
+    /// Serves until `stop` says true and nothing waits any more, or all shards have gone.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: messages of the turn under way are lost. Only the end of the process drops it.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<ToHub>, mut stop: watch::Receiver<bool>) {
+        let mut batch = Vec::with_capacity(MESSAGES_PER_TURN);
+        loop {
+            let stuck = self.ports.shards.iter().find(|shard| shard.is_stuck()).map(Outbox::channel);
+            let sleep = self.sleep();
+            let mut event = None;
+            tokio::select! {
+                biased;
+                next = std::future::poll_fn(|cx| self.ports.spine.poll_event(cx)) => event = Some(next),
+                received = inbox.recv_many(&mut batch, MESSAGES_PER_TURN) => {
+                    if received == 0 {
+                        return;
+                    }
+                }
+                changed = stop.changed() => {
+                    if changed.is_err() || *stop.borrow() {
+                        self.farewell();
+                        return;
+                    }
+                }
+                () = room_for_one(stuck) => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+            let now = self.ports.shared.now();
+            self.ports.shared.status.tick(now.mono_ms);
+            if let Some(event) = event {
+                self.spine_events(event, now).await;
+            }
+            for message in batch.drain(..) {
+                self.message(message, now);
+            }
+            self.link.timeout(now, &mut self.ports);
+            self.settle(now);
+        }
+    }
+
+    /// Takes the event at hand and whatever else the spine has ready.
+    async fn spine_events(&mut self, first: SpineEvent, now: Now) {
+        let mut event = first;
+        for _ in 0..MESSAGES_PER_TURN {
+            self.link.event(event, now, &mut self.ports);
+            let ready = std::future::poll_fn(|cx| Poll::Ready(self.ports.spine.poll_event(cx))).await;
+            let Poll::Ready(next) = ready else { return };
+            event = next;
+        }
+        self.link.event(event, now, &mut self.ports);
+    }
+
+    fn message(&mut self, message: ToHub, now: Now) {
+        match message {
+            ToHub::Join { shard, room, subject } => {
+                self.ports.rooms.join(&subject, shard, room);
+                // A room that is live already is told to all its shards once more, which changes nothing for the others.
+                self.link.join(&subject, now, &mut self.ports);
+            }
+            ToHub::Leave { shard, subject } => {
+                if self.ports.rooms.leave(&subject, shard) {
+                    self.link.leave(&subject, now, &mut self.ports);
+                }
+            }
+            ToHub::Publish(publish) => self.publish(&publish, now),
+            other => self.presence_message(other, now),
+        }
+    }
+
+    fn publish(&mut self, publish: &Publish, now: Now) {
+        let ports = &mut self.ports;
+        let token = publish.ack.map(|(conn, id)| {
+            let token = ports.next_token;
+            ports.next_token += 1;
+            ports.acks.insert(token, (publish.shard, conn, id));
+            token
+        });
+        let payload =
+            if publish.json { Payload::Json(&publish.payload) } else { Payload::Bytes(&publish.payload) };
+        let outgoing = Outgoing {
+            subject: &publish.subject,
+            session: publish.session,
+            user: &publish.user,
+            payload,
+            msg_id: publish.msg_id.as_deref(),
+            echo: publish.echo,
+            traceparent: publish.traceparent.as_deref(),
+        };
+        let sent = self.link.publish(outgoing, token, now, ports);
+        ports.metrics.count(Counter::PublicationsReceived);
+        if let Err(error) = sent {
+            if let Some(token) = token {
+                ports.acks.remove(&token);
+            }
+            let id = publish.ack.map_or(0, |(_, id)| id);
+            ports.tell_shard(
+                publish.shard,
+                ToShard::PublishFailed { conn: publish.sender, id, code: error.code() },
+            );
+        }
+    }
+
+    /// Ends a turn: what the link heard goes to the agent, what the agent wants goes to the link and the shards.
+    fn settle(&mut self, now: Now) {
+        if let Some(up) = self.ports.changed.take() {
+            self.ports.metrics.set(Gauge::SpineUp, i64::from(up));
+            let reason = if up { "connected" } else { "the spine cannot be reached" };
+            self.ports.shared.check("spine", up, false, reason);
+            self.agent.link(up, now);
+        }
+        for (subject, payload) in std::mem::take(&mut self.ports.control) {
+            self.agent.receive(&subject, &payload, now);
+        }
+        self.agent.timeout(now);
+        self.presence_outputs(now);
+        self.ports.pay_gaps();
+        for shard in &mut self.ports.shards {
+            shard.flush();
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let next = [self.link.next_timeout(), self.agent.next_timeout()].into_iter().flatten().min();
+        let now_ms = self.ports.shared.now().mono_ms;
+        next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now_ms))).min(IDLE)
+    }
+}
+
+/// Messages handled between two looks at the timers.
+const MESSAGES_PER_TURN: usize = 256;
+const IDLE: Duration = Duration::from_secs(1);
+
+async fn room_for_one<T>(stuck: Option<mpsc::Sender<T>>) {
+    match stuck {
+        // An error means that the shard has ended: the flush that follows empties the backlog.
+        Some(channel) => drop(channel.reserve().await),
+        None => std::future::pending().await,
+    }
+}
+
+impl<P> Ports<P> {
+    pub(crate) fn tell_shard(&mut self, shard: ShardIndex, message: ToShard) {
+        if let Some(outbox) = self.shards.get_mut(usize::from(shard)) {
+            outbox.send(message);
+        }
+    }
+
+    pub(crate) fn tell_all(&mut self, mut message: impl FnMut() -> ToShard) {
+        for outbox in &mut self.shards {
+            outbox.send(message());
+        }
+    }
+
+    /// To every shard that has members or waiting clients of a room.
+    pub(crate) fn tell_room(&mut self, subject: &Subject, mut message: impl FnMut(Key) -> ToShard) {
+        let Self { rooms, shards, .. } = self;
+        for (shard, room) in rooms.shards_of(subject) {
+            if let Some(outbox) = shards.get_mut(usize::from(shard)) {
+                outbox.send(message(room));
+            }
+        }
+    }
+
+    /// Turns deliveries that a full shard could not take into gaps, once it takes messages again.
+    fn pay_gaps(&mut self) {
+        while let Some((&(shard, room), &missed)) = self.owed.first_key_value() {
+            let Some(outbox) = self.shards.get_mut(usize::from(shard)) else { return };
+            if outbox.try_send(ToShard::Gap { room, missed: Some(missed) }).is_err() {
+                return;
+            }
+            self.owed.pop_first();
+        }
+    }
+
+    fn answer(&mut self, token: u64, outcome: Result<(), ErrorCode>) {
+        let Some((shard, conn, id)) = self.acks.remove(&token) else { return };
+        let message = match outcome {
+            Ok(()) => ToShard::Acked { conn, id },
+            Err(code) => ToShard::PublishFailed { conn, id, code },
+        };
+        self.tell_shard(shard, message);
+    }
+}
+
+impl<P: Spine> LinkSink for Ports<P> {
+    fn spine(&mut self, command: SpineCommand) -> Result<(), Full> {
+        self.spine.send(command)
+    }
+
+    fn live(&mut self, subject: &Subject) {
+        self.tell_room(subject, |room| ToShard::Live { room });
+    }
+
+    fn join_failed(&mut self, subject: &Subject, code: ErrorCode) {
+        self.tell_room(subject, |room| ToShard::JoinFailed { room, code });
+    }
+
+    fn acked(&mut self, token: u64) {
+        self.answer(token, Ok(()));
+    }
+
+    fn ack_failed(&mut self, token: u64, code: ErrorCode) {
+        self.answer(token, Err(code));
+    }
+
+    fn deliver(&mut self, subject: &Subject, _: Publication<'_>, envelope: &Bytes) {
+        let Self { rooms, shards, owed, metrics, .. } = self;
+        for (shard, room) in rooms.shards_of(subject) {
+            let Some(outbox) = shards.get_mut(usize::from(shard)) else { continue };
+            // A gap that is owed comes first: nothing may be delivered as if nothing had been lost.
+            let due = owed.get_mut(&(shard, room));
+            let delivery = ToShard::Deliver { room, envelope: envelope.clone() };
+            if let Some(missed) = due {
+                *missed += 1;
+            } else if outbox.try_send(delivery).is_err() {
+                owed.insert((shard, room), 1);
+                metrics.count(Counter::Dropped(DropReason::SpineQueue));
+            }
+        }
+    }
+
+    fn gap(&mut self, subject: &Subject, missed: Option<u64>) {
+        self.metrics.count(Counter::Gaps);
+        self.tell_room(subject, |room| ToShard::Gap { room, missed });
+    }
+
+    fn control(&mut self, subject: &str, payload: Bytes) {
+        self.control.push((subject.into(), payload));
+    }
+
+    fn state(&mut self, up: bool) {
+        self.changed = Some(up);
+    }
+}

@@ -1,0 +1,132 @@
+//! Between the presence agent, the shards and the spine.
+
+use std::sync::Arc;
+
+use arqon_presence::agent::{AgentOutput, Order};
+use arqon_presence::view;
+use arqon_proto::time::Now;
+
+use super::Hub;
+use super::message::{Diff, Member, Snapshot, ToHub, ToShard};
+use crate::spine::Spine;
+
+impl<P: Spine> Hub<P> {
+    /// A shard's news for presence.
+    pub(super) fn presence_message(&mut self, message: ToHub, now: Now) {
+        match message {
+            ToHub::Track { peer, subject, meta } => {
+                if let Err(code) = self.agent.track(&peer, &subject, &meta, now) {
+                    tracing::warn!(code = code.name(), "a session could not enter presence");
+                }
+            }
+            ToHub::Untrack { session, subject, clean } => self.agent.untrack(session, &subject, clean, now),
+            ToHub::Members { shard, subject, count } => {
+                let total = self.ports.rooms.members(&subject, shard, count);
+                self.agent.members(&subject, total, now);
+            }
+            ToHub::Watch { shard, subject, conn } => {
+                if self.ports.rooms.watch(&subject, shard, true) {
+                    self.agent.watch(&subject, now);
+                }
+                let Some(room) = self.ports.rooms.key_in(&subject, shard) else { return };
+                let snapshot = Arc::new(self.snapshot(&subject));
+                // Diffs up to the snapshot's version go to the earlier watchers first, and not again to this one.
+                self.presence_outputs(now);
+                self.ports.tell_shard(shard, ToShard::Snapshot { room, conn, snapshot });
+            }
+            ToHub::Unwatch { shard, subject } => {
+                if self.ports.rooms.watch(&subject, shard, false) {
+                    self.agent.unwatch(&subject);
+                }
+            }
+            ToHub::Join { .. } | ToHub::Leave { .. } | ToHub::Publish(_) => {}
+        }
+    }
+
+    fn snapshot(&mut self, subject: &arqon_proto::id::Subject) -> Snapshot {
+        match self.agent.view(subject) {
+            None => Snapshot { version: 0, members: Vec::new(), users: 0, members_total: 0 },
+            Some(view) => Snapshot {
+                version: view.version(),
+                members: view.members(None).map(member).collect(),
+                users: view.users(),
+                members_total: view.member_count(),
+            },
+        }
+    }
+
+    /// Does what the agent wants.
+    pub(super) fn presence_outputs(&mut self, now: Now) {
+        while let Some(output) = self.agent.poll() {
+            match output {
+                AgentOutput::Send { subject, payload } => {
+                    // A control message that cannot be sent is repaired by the next digest.
+                    let _ = self.link.send_control(&subject, payload, &mut self.ports);
+                }
+                AgentOutput::SubscribeControl(subject) => {
+                    // The subject is one of ours: it starts with the control prefix.
+                    let _ = self.link.subscribe_control(&subject, now, &mut self.ports);
+                }
+                AgentOutput::UnsubscribeControl(subject) => {
+                    self.link.unsubscribe_control(&subject, now, &mut self.ports);
+                }
+                AgentOutput::Diff { subject, diff } => {
+                    let diff = Arc::new(Diff {
+                        version: diff.version,
+                        joins: diff.joins.into_iter().map(member).collect(),
+                        leaves: diff.leaves,
+                        updates: diff.updates.into_iter().map(member).collect(),
+                    });
+                    self.ports.tell_room(&subject, |room| ToShard::Diff { room, diff: Arc::clone(&diff) });
+                }
+                AgentOutput::Counts { subject, users, members } => {
+                    self.ports.tell_room(&subject, |room| ToShard::Counts { room, users, members });
+                }
+                AgentOutput::Stale { stale } => {
+                    let reason = if stale {
+                        "no Brain was heard for a lease: presence is stale, messages flow"
+                    } else {
+                        "heard"
+                    };
+                    self.ports.shared.check("brain", !stale, true, reason);
+                    self.ports.tell_all(|| ToShard::Stale { stale });
+                }
+                AgentOutput::Order(order) => self.order(order),
+                AgentOutput::Conflict => {
+                    tracing::error!(
+                        "another live Shield has this name: change shield.id in one of the two configs"
+                    );
+                    self.ports.shared.drain_ordered.notify_one();
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Kick { target, reason } => {
+                let reason: Arc<str> = reason.into();
+                self.ports.tell_all(|| ToShard::Kick { target: target.clone(), reason: Arc::clone(&reason) });
+            }
+            Order::CloseRoom { subject, .. } => {
+                self.ports.tell_room(&subject, |room| ToShard::CloseRoom { room })
+            }
+            Order::Drain { reason } => {
+                tracing::info!(reason, "a Brain orders a drain");
+                self.ports.shared.drain_ordered.notify_one();
+            }
+        }
+    }
+
+    /// Says goodbye to the Brains: the sessions that are left wait out the grace period there.
+    pub(super) fn farewell(&mut self) {
+        let now = self.ports.shared.now();
+        self.agent.stop(now);
+        self.presence_outputs(now);
+    }
+}
+
+fn member(member: view::Member) -> Member {
+    let metas = member.metas.into_iter().map(|meta| (meta.session, meta.meta)).collect();
+    Member { user: member.user, metas }
+}

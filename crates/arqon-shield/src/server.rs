@@ -1,0 +1,222 @@
+//! A Shield on real sockets: one thread per shard, all listening on one port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+
+use arqon_proto::id::ShieldId;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use crate::admin;
+use crate::app::{Addresses, Control, Env, HubPart, Shield, accept};
+use crate::auth::{KeyError, Keys, Verifier};
+use crate::config::Config;
+use crate::embedded;
+use crate::env::{Entropy, SystemClock, SystemEntropy};
+use crate::spine::{MemoryBroker, MemorySpine};
+
+/// Why a Shield did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be used.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A key cannot be loaded.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A thread or runtime could not be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A running Shield.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Addresses,
+    control: Control,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The queue of clients that the kernel accepted and the Shield has not yet.
+const BACKLOG: i32 = 4096;
+
+/// Starts an embedded bus: a Shield, the in-process spine, and the presence model as a peer on it.
+///
+/// Returns when it accepts clients.
+///
+/// # Errors
+/// See [`StartError`]; nothing keeps running after one.
+pub fn start_embedded(config: Config, verifier: Verifier) -> Result<Running, StartError> {
+    let broker = MemoryBroker::new();
+    let (messages, bytes) = (config.spine.queue_messages_max as usize, config.spine.queue_bytes_max.bytes());
+    let spine = broker.connect(messages, bytes);
+    start(config, verifier, spine, move |config| {
+        let name = ShieldId::parse("embedded").expect("a literal that fits the grammar");
+        let peer = broker.connect(messages, bytes);
+        (embedded::presence_peer(config, name, peer, SystemClock::start(), Box::new(SystemEntropy)), broker)
+    })
+}
+
+/// Loads the keys that the configuration names.
+///
+/// # Errors
+/// A key file that cannot be read or does not fit its algorithm.
+pub fn verifier(config: &Config, base: &std::path::Path) -> Result<Verifier, KeyError> {
+    let auth = &config.auth;
+    let keys = Keys::load(auth, base)?;
+    Ok(Verifier::new(keys, &auth.audience, auth.leeway, auth.require_kid))
+}
+
+fn start<F, G>(
+    mut config: Config,
+    verifier: Verifier,
+    spine: MemorySpine,
+    peer: impl FnOnce(&Config) -> (F, G) + Send + 'static,
+) -> Result<Running, StartError>
+where
+    F: Future<Output = ()> + 'static,
+    G: 'static,
+{
+    if config.shield.shards == 0 {
+        config.shield.shards = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    }
+    let first = listen(config.shield.listen)?;
+    let address = local_address(&first, config.shield.listen)?;
+    let mut listeners = vec![first];
+    for _ in 1..config.shield.shards {
+        listeners.push(listen_beside(address)?);
+    }
+    let admin = listen(config.shield.admin_listen)?;
+    let addresses = Addresses { clients: address, admin: local_address(&admin, config.shield.admin_listen)? };
+
+    let env = Env {
+        clock: SystemClock::start(),
+        entropy: Box::new(|| Box::new(SystemEntropy) as Box<dyn Entropy>),
+        spine,
+    };
+    let Shield { shards, hub, control } = Shield::assemble(config.clone(), verifier, env);
+    let mut threads = Vec::new();
+    let mut drained = Vec::new();
+    for (part, listener) in shards.into_iter().zip(listeners) {
+        let (done, seen) = oneshot::channel::<()>();
+        drained.push(seen);
+        let control = control.clone();
+        threads.push(thread("shard", move || async move {
+            let (shard, task) = part.open();
+            let listener =
+                TcpListener::from_std(listener.into()).expect("a listening socket becomes tokio's");
+            let accepting = tokio::task::spawn_local(accept(listener, vec![shard], control.clone()));
+            task.await;
+            drop(done);
+            // The accept loop ends when the last shard has drained.
+            let _ = accepting.await;
+        })?);
+    }
+    threads.push(hub_thread(hub, admin, control.clone(), drained, move || peer(&config))?);
+    Ok(Running { addresses, control, threads })
+}
+
+/// The hub, the admin port and the presence peer share a thread: none of them is busy.
+fn hub_thread<F, G>(
+    hub: HubPart<MemorySpine>,
+    admin: Socket,
+    control: Control,
+    drained: Vec<oneshot::Receiver<()>>,
+    peer: impl FnOnce() -> (F, G) + Send + 'static,
+) -> Result<JoinHandle<()>, StartError>
+where
+    F: Future<Output = ()> + 'static,
+    G: 'static,
+{
+    Ok(thread("hub", move || async move {
+        let admin = TcpListener::from_std(admin.into()).expect("a listening socket becomes tokio's");
+        let router = admin::router(control.status());
+        let admin = tokio::task::spawn_local(async move { axum::serve(admin, router).await });
+        let (peer, broker) = peer();
+        let peer = tokio::task::spawn_local(peer);
+        let hub = tokio::task::spawn_local(hub.run());
+        for shard in drained {
+            let _ = shard.await;
+        }
+        control.stop();
+        let _ = hub.await;
+        peer.abort();
+        admin.abort();
+        drop(broker);
+    })?)
+}
+
+fn thread<F>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> io::Result<JoinHandle<()>>
+where
+    F: Future<Output = ()>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        runtime.block_on(LocalSet::new().run_until(async move { run().await }));
+    })
+}
+
+/// Listens on an address that no other program has.
+fn listen(address: SocketAddr) -> Result<Socket, StartError> {
+    // SO_REUSEPORT lets the shards share the port, and would let a second program take half of the clients unseen.
+    let probe = || -> io::Result<()> { socket(address)?.bind(&address.into()) };
+    probe().map_err(|error| StartError::Listen { address, error })?;
+    listen_beside(address)
+}
+
+/// Listens on an address that may be one's own already.
+fn listen_beside(address: SocketAddr) -> Result<Socket, StartError> {
+    let bind = || -> io::Result<Socket> {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket)
+    };
+    bind().map_err(|error| StartError::Listen { address, error })
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The handle by which others see it.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Drains and ends everything; returns when the last thread has ended.
+    ///
+    /// Blocks for the drain window at most, plus what the hub needs to say goodbye.
+    pub fn drain(self) {
+        self.control.drain();
+        for thread in self.threads {
+            // A thread that panicked has printed why; the others still have to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn local_address(socket: &Socket, asked: SocketAddr) -> Result<SocketAddr, StartError> {
+    let address = socket.local_addr().map_err(|error| StartError::Listen { address: asked, error })?;
+    Ok(address.as_socket().unwrap_or(asked))
+}

@@ -1,0 +1,300 @@
+//! One connection's socket: what is written at once, what waits, and how it ends.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use arqon_proto::code::CloseCode;
+use arqon_proto::egress::{Egress, PushOutcome, RoomFrames, SlowPolicy};
+use arqon_proto::grant::Peer;
+use arqon_proto::session::{RoomKey, Session};
+use arqon_proto::ws::{self, Decoder, Opcode};
+use bytes::Bytes;
+
+use super::rooms::{Batch, Memberships};
+use crate::env::Stream;
+use crate::shared::Permit;
+use crate::slab::Key;
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Conn<S> {
+    pub(crate) session: Session,
+    pub(crate) io: ConnIo<S>,
+}
+
+impl<S> Conn<S> {
+    /// Whether this connection has got the room's snapshot.
+    pub(crate) fn watching(&self, room: Key) -> bool {
+        self.io.rooms.is_watching(room)
+    }
+}
+
+/// Its socket and the shard's notes about it.
+#[derive(Debug)]
+pub(crate) struct ConnIo<S> {
+    pub(crate) stream: S,
+    /// Of the connection's own task; the fan-out uses it, never another one: streams keep one writer's waker.
+    pub(crate) waker: Option<Waker>,
+    pub(crate) decoder: Decoder,
+    /// An unfinished frame. Without memory while idle.
+    pub(crate) partial: Vec<u8>,
+    /// Control frames of this turn. Borrowed from the shard's pool, without memory between turns.
+    pub(crate) out: Vec<u8>,
+    /// What waits because the socket is full.
+    pub(crate) egress: Option<Box<Egress>>,
+    /// Publications left out by the egress queue, to be told once it has drained.
+    pub(crate) dropped: Vec<(Key, u64)>,
+    pub(crate) rooms: Memberships,
+    pub(crate) ending: Ending,
+    /// When the shard's timer looks at this connection again.
+    pub(crate) timer: Option<u64>,
+    pub(crate) permit: Permit,
+    /// Who it is, once that is known.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// How far a connection is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Not at all.
+    Open,
+    /// The close frame is written or waits; the socket is dropped at this instant at the latest.
+    Lingering { until_ms: u64, shut: bool },
+    /// The socket is useless.
+    Dead,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Delivered {
+    Written,
+    Queued,
+    /// The egress queue is full and the room's policy is to disconnect.
+    Overflow,
+    /// The socket is gone.
+    Dead,
+}
+
+/// Bytes shared by all blocked members of one room in one turn: copied out of the batch at most once.
+#[derive(Debug, Default)]
+pub(crate) struct SharedBatch(Option<Bytes>);
+
+impl SharedBatch {
+    fn get(&mut self, batch: &[u8]) -> &Bytes {
+        self.0.get_or_insert_with(|| Bytes::copy_from_slice(batch))
+    }
+}
+
+impl<S: Stream> ConnIo<S> {
+    pub(crate) fn new(stream: S, permit: Permit) -> Self {
+        Self {
+            stream,
+            waker: None,
+            decoder: Decoder::new(),
+            partial: Vec::new(),
+            out: Vec::new(),
+            egress: None,
+            dropped: Vec::new(),
+            rooms: Memberships::default(),
+            ending: Ending::Open,
+            timer: None,
+            permit,
+            peer: None,
+        }
+    }
+
+    /// Remembers the task's waker.
+    pub(crate) fn owned_by(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.ending == Ending::Open
+    }
+
+    /// Gives the members of a room what it published this turn.
+    pub(crate) fn deliver(
+        &mut self,
+        room: Key,
+        batch: &Batch,
+        half: usize,
+        shared: &mut SharedBatch,
+        policy: SlowPolicy,
+        egress_max: usize,
+    ) -> Delivered {
+        let bytes = &batch.bytes[half];
+        if self.egress.is_none() && !self.out.is_empty() {
+            // Replies of this turn leave in the same write, before the publications.
+            self.out.extend_from_slice(bytes);
+            return Delivered::Written;
+        }
+        let written = if self.egress.is_some() { 0 } else { self.write_some(bytes) };
+        if self.ending == Ending::Dead {
+            return Delivered::Dead;
+        }
+        if written == bytes.len() {
+            return Delivered::Written;
+        }
+        let all = shared.get(bytes).clone();
+        self.queue(room, &all, &batch.ends[half], written, policy, egress_max)
+    }
+
+    /// Queues whole frames from `written` on; the frame begun there goes first, whatever the policy.
+    fn queue(
+        &mut self,
+        room: Key,
+        all: &Bytes,
+        ends: &[u32],
+        written: usize,
+        policy: SlowPolicy,
+        egress_max: usize,
+    ) -> Delivered {
+        let mut start = 0;
+        let mut outcome = Delivered::Queued;
+        for &end in ends {
+            let end = end as usize;
+            if end <= written {
+                start = end;
+                continue;
+            }
+            if start < written {
+                self.egress = Some(Box::new(Egress::new(Some(all.slice(written..end)))));
+            } else {
+                let egress = self.egress.get_or_insert_with(|| Box::new(Egress::new(None)));
+                let frames =
+                    RoomFrames { room: room_key(room), bytes: all.slice(start..end), publications: 1 };
+                if matches!(egress.push_publications(frames, policy, egress_max), PushOutcome::Overflow) {
+                    outcome = Delivered::Overflow;
+                }
+            }
+            start = end;
+        }
+        self.wake();
+        outcome
+    }
+
+    /// Queues one frame that is not part of a batch, for members that skip others.
+    pub(crate) fn deliver_one(
+        &mut self,
+        room: Key,
+        frame: &[u8],
+        policy: SlowPolicy,
+        egress_max: usize,
+    ) -> Delivered {
+        if self.egress.is_none() {
+            self.out.extend_from_slice(frame);
+            return Delivered::Written;
+        }
+        self.queue(room, &Bytes::copy_from_slice(frame), &[frame.len() as u32], 0, policy, egress_max)
+    }
+
+    /// Writes the control frames of this turn. Returns the buffer for the shard's pool.
+    pub(crate) fn flush_out(&mut self) -> Vec<u8> {
+        let out = std::mem::take(&mut self.out);
+        if out.is_empty() || self.ending == Ending::Dead {
+            return out;
+        }
+        let open = self.is_open();
+        if let Some(egress) = &mut self.egress {
+            let frames = Bytes::copy_from_slice(&out);
+            if !open {
+                egress.push_farewell(frames);
+            } else if !egress.push_control(frames) {
+                // A client that sends commands and reads no answers: nothing more can be told to it.
+                self.ending = Ending::Dead;
+            }
+            self.wake();
+            return out;
+        }
+        let written = self.write_some(&out);
+        if written < out.len() && self.ending != Ending::Dead {
+            self.egress = Some(Box::new(Egress::new(Some(Bytes::copy_from_slice(&out[written..])))));
+            self.wake();
+        }
+        out
+    }
+
+    /// Writes what the socket takes now.
+    fn write_some(&mut self, bytes: &[u8]) -> usize {
+        let Some(waker) = self.waker.clone() else { return 0 };
+        let mut cx = Context::from_waker(&waker);
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.stream.try_write(&mut cx, &bytes[written..]) {
+                Ok(0) => return self.dies(written),
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.dies(written),
+            }
+        }
+        written
+    }
+
+    fn dies(&mut self, written: usize) -> usize {
+        self.ending = Ending::Dead;
+        self.wake();
+        written
+    }
+
+    /// Writes what waits. Ready when nothing does; registers the task otherwise.
+    pub(crate) fn poll_egress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(egress) = &mut self.egress {
+            let Some(front) = egress.front() else {
+                self.dropped.extend(egress.take_dropped().map(|(room, count)| (slab_key(room), count)));
+                self.egress = None;
+                break;
+            };
+            match Pin::new(&mut self.stream).poll_write(cx, front.bytes()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(n)) if n > 0 => front.advance(n),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(_) => {
+                    self.ending = Ending::Dead;
+                    self.egress = None;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Begins the end: the close frame goes behind what was begun, and nothing else follows it.
+    pub(crate) fn close(&mut self, code: CloseCode, until_ms: u64) {
+        if !self.is_open() {
+            return;
+        }
+        ws::write_close(&mut self.out, code.number(), code.name());
+        self.ending = Ending::Lingering { until_ms, shut: false };
+        self.partial = Vec::new();
+        self.wake();
+    }
+
+    /// Answers a client's close frame.
+    pub(crate) fn close_answered(&mut self, code: Option<u16>, until_ms: u64) {
+        match code {
+            Some(code) => ws::write_close(&mut self.out, code, ""),
+            None => ws::write_frame(&mut self.out, Opcode::Close, &[]),
+        }
+        self.ending = Ending::Lingering { until_ms, shut: false };
+        self.wake();
+    }
+}
+
+/// The name of a room towards the session.
+pub(crate) const fn room_key(key: Key) -> RoomKey {
+    RoomKey { index: key.index, generation: key.generation }
+}
+
+/// The session's name of a room, back.
+pub(crate) const fn slab_key(key: RoomKey) -> Key {
+    Key { index: key.index, generation: key.generation }
+}

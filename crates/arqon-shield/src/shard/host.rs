@@ -1,0 +1,304 @@
+//! What a session asks of its shard.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arqon_proto::code::{CloseCode, ErrorCode};
+use arqon_proto::codec;
+use arqon_proto::grant::{Identity, Peer};
+use arqon_proto::id::{RoomRef, SessionId, Tenant};
+use arqon_proto::message::{Encoding, Payload, ServerFrame, Watch};
+use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomKey};
+use arqon_proto::time::{Now, millis};
+use arqon_proto::ws::{self, Opcode};
+use bytes::Bytes;
+
+use super::conn::{ConnIo, room_key, slab_key};
+use super::rooms::{Interest, Membership, Rooms, Waiting, half};
+use super::timers::Timers;
+use crate::env::{Entropy, Stream};
+use crate::hub::message::{Outbox, Publish, ShardIndex, ToHub};
+use crate::metrics::{Counter, ShardMetrics};
+use crate::shared::Shared;
+use crate::slab::Key;
+
+/// Everything of a shard but its connections, so that one of them and this can be borrowed at once.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) index: ShardIndex,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: ShardMetrics,
+    pub(crate) rooms: Rooms,
+    pub(crate) timers: Timers,
+    pub(crate) hub: Outbox<ToHub>,
+    pub(crate) entropy: Box<dyn Entropy>,
+    /// Rooms with a batch to fan out at the end of this turn.
+    pub(crate) dirty: Vec<Key>,
+    /// Rooms whose member count may have changed this turn.
+    pub(crate) counted: Vec<Key>,
+    /// Connections with control frames to write at the end of this turn.
+    pub(crate) flush: Vec<Key>,
+    /// Memberships that are live already and wait for the end of the session's own call.
+    pub(crate) joined: VecDeque<(Key, Key)>,
+    /// Members that took another's place in a room's list this turn.
+    pub(crate) moved: Vec<(Key, Key, u32)>,
+    /// Publishes that did not even reach the hub.
+    pub(crate) failed: Vec<(Key, u32, ErrorCode)>,
+    /// Buffers between two uses.
+    pub(crate) pool: Vec<Vec<u8>>,
+    /// No Brain can be heard.
+    pub(crate) stale: bool,
+}
+
+/// Buffers kept by a shard; each at most one message large.
+const POOL_MAX: usize = 64;
+
+impl State {
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.pool.len() < POOL_MAX && buffer.capacity() > 0 && buffer.capacity() <= 128 * 1024 {
+            buffer.clear();
+            self.pool.push(buffer);
+        }
+    }
+
+    /// Appends one server frame to a connection's control lane.
+    pub(crate) fn say<S: Stream>(
+        &mut self,
+        key: Key,
+        io: &mut ConnIo<S>,
+        encoding: Encoding,
+        frame: &ServerFrame<'_>,
+    ) {
+        self.control(key, io, |out| write_frame(out, encoding, frame));
+    }
+
+    /// Appends whole WebSocket frames to a connection's control lane.
+    pub(crate) fn control<S: Stream>(
+        &mut self,
+        key: Key,
+        io: &mut ConnIo<S>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if !io.is_open() {
+            return;
+        }
+        if io.out.is_empty() {
+            if io.out.capacity() == 0
+                && let Some(buffer) = self.pool.pop()
+            {
+                io.out = buffer;
+            }
+            self.flush.push(key);
+        }
+        write(&mut io.out);
+    }
+
+    /// Forgets a room that nobody here is a member of or waits for. The next one of this name gets a new key, so that
+    /// what the hub still has to say about this one finds nobody.
+    fn uninterested(&mut self, room: Key) {
+        let Some(entry) = self.rooms.get(room) else { return };
+        if entry.interest != Interest::None && entry.waiting.is_empty() && entry.member_count() == 0 {
+            let (shard, subject) = (self.index, entry.subject.clone());
+            self.hub.send(ToHub::Members { shard, subject: subject.clone(), count: 0 });
+            self.hub.send(ToHub::Leave { shard, subject });
+            self.rooms.remove(room);
+        }
+    }
+}
+
+/// Writes a server frame as one WebSocket message.
+pub(crate) fn write_frame(out: &mut Vec<u8>, encoding: Encoding, frame: &ServerFrame<'_>) {
+    match encoding {
+        // One line needs no line break behind it.
+        Encoding::Json => ws::write_with(out, Opcode::Text, |out| codec::encode_server(encoding, frame, out)),
+        Encoding::Protobuf => ws::write_with(out, Opcode::Binary, |out| {
+            codec::append(encoding, out, |out| codec::encode_server(encoding, frame, out));
+        }),
+    }
+}
+
+/// One connection's view of its shard.
+#[derive(Debug)]
+pub(crate) struct ConnHost<'a, S> {
+    pub(crate) key: Key,
+    pub(crate) io: &'a mut ConnIo<S>,
+    pub(crate) state: &'a mut State,
+    pub(crate) encoding: Encoding,
+    pub(crate) now: Now,
+}
+
+impl<S: Stream> Host for ConnHost<'_, S> {
+    fn verify(&mut self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        self.state
+            .shared
+            .verifier
+            .verify(token, now)
+            .map_err(|error| AuthError { code: error.code, message: error.message })
+    }
+
+    fn admit(&mut self, identity: &Identity) -> Result<SessionId, Refusal> {
+        self.io.permit.belongs_to(&identity.tenant).map_err(|limit| Refusal {
+            code: CloseCode::ConnectionLimit,
+            message: Cow::Owned(limit.to_string()),
+        })?;
+        let (high, low) = (self.state.entropy.next_u64(), self.state.entropy.next_u64());
+        let session = SessionId(u128::from(high) << 64 | u128::from(low));
+        let (tenant, user) = (identity.tenant.clone(), identity.user.clone());
+        self.io.peer = Some(Peer { session, tenant, user });
+        Ok(session)
+    }
+
+    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, ErrorCode> {
+        let State { rooms, shared, .. } = &mut *self.state;
+        let policy = || shared.slow_policy(tenant, room);
+        rooms.intern(tenant, room, policy, self.now.mono_ms).map(room_key).ok_or(ErrorCode::Overloaded)
+    }
+
+    fn retry_after_ms(&mut self) -> u64 {
+        // A second at least, and spread over the drain window, so that clients do not come back as one herd.
+        let window = millis(self.state.shared.config.drain.window).max(1);
+        1_000 + self.state.entropy.next_u64() % window
+    }
+
+    fn emit(&mut self, output: Output<'_>) {
+        match output {
+            Output::Frame(frame) => self.state.say(self.key, self.io, self.encoding, frame),
+            Output::Ping => {
+                self.state.control(self.key, self.io, |out| ws::write_frame(out, Opcode::Ping, &[]))
+            }
+            Output::Join { room, watch, track, .. } => self.join(slab_key(room), watch, track),
+            Output::Leave { room, clean } => self.leave(slab_key(room), clean),
+            Output::Publish { room, id, payload, msg_id, echo, traceparent, .. } => {
+                self.publish(slab_key(room), id, payload, msg_id, echo, traceparent);
+            }
+            Output::Track { room, meta, .. } => self.track(slab_key(room), Bytes::copy_from_slice(meta)),
+            Output::Untrack { room } => self.untrack(slab_key(room), true),
+            Output::Close { code } => self.close(code),
+        }
+    }
+}
+
+impl<S: Stream> ConnHost<'_, S> {
+    fn join(&mut self, room: Key, watch: Watch, track: Option<&[u8]>) {
+        let Some(entry) = self.state.rooms.get_mut(room) else { return };
+        let waiting = Waiting { conn: self.key, watch, track: track.map(Bytes::copy_from_slice) };
+        entry.waiting.push(waiting);
+        match entry.interest {
+            Interest::Live => self.state.joined.push_back((self.key, room)),
+            Interest::Asked => {}
+            Interest::None => {
+                entry.interest = Interest::Asked;
+                let subject = entry.subject.clone();
+                self.state.hub.send(ToHub::Join { shard: self.state.index, room, subject });
+            }
+        }
+    }
+
+    /// Makes a waiting connection a member; called when the room is live.
+    pub(crate) fn enter(&mut self, room: Key) -> bool {
+        let Some(entry) = self.state.rooms.get_mut(room) else { return false };
+        let Some(at) = entry.waiting.iter().position(|waiting| waiting.conn == self.key) else {
+            return false;
+        };
+        let Waiting { watch, track, .. } = entry.waiting.swap_remove(at);
+        let members = &mut entry.members[half(self.encoding)];
+        let at = members.len() as u32;
+        members.push(super::rooms::Member { conn: self.key, watch });
+        entry.watchers += u32::from(watch != Watch::Nothing);
+        let subject = entry.subject.clone();
+        self.io.rooms.push(Membership { room, at, tracked: false, watching: false });
+        self.state.counted.push(room);
+        if let Some(meta) = track {
+            self.track(room, meta);
+        }
+        if watch != Watch::Nothing {
+            let (shard, conn) = (self.state.index, self.key);
+            self.state.hub.send(ToHub::Watch { shard, subject, conn });
+        }
+        true
+    }
+
+    pub(crate) fn leave(&mut self, room: Key, clean: bool) {
+        self.untrack(room, clean);
+        if let Some(egress) = &mut self.io.egress {
+            egress.forget(room_key(room));
+        }
+        let Some(entry) = self.state.rooms.get_mut(room) else { return };
+        entry.waiting.retain(|waiting| waiting.conn != self.key);
+        if let Some(Membership { at, .. }) = self.io.rooms.take(room) {
+            let members = &mut entry.members[half(self.encoding)];
+            let gone = members.swap_remove(at as usize);
+            debug_assert_eq!(gone.conn, self.key, "a membership names its own place");
+            if let Some(moved) = members.get(at as usize) {
+                self.state.moved.push((moved.conn, room, at));
+            }
+            if gone.watch != Watch::Nothing {
+                entry.watchers -= 1;
+                let subject = entry.subject.clone();
+                self.state.hub.send(ToHub::Unwatch { shard: self.state.index, subject });
+            }
+            self.state.counted.push(room);
+        }
+        self.state.uninterested(room);
+    }
+
+    fn publish(
+        &mut self,
+        room: Key,
+        id: u32,
+        payload: Payload<'_>,
+        msg_id: Option<&str>,
+        echo: bool,
+        traceparent: Option<&str>,
+    ) {
+        let (Some(entry), Some(peer)) = (self.state.rooms.get(room), &self.io.peer) else { return };
+        let publish = Publish {
+            shard: self.state.index,
+            subject: entry.subject.clone(),
+            session: peer.session,
+            user: peer.user.clone(),
+            json: matches!(payload, Payload::Json(_)),
+            payload: Bytes::copy_from_slice(payload.bytes()),
+            msg_id: msg_id.map(Into::into),
+            echo,
+            traceparent: traceparent.map(Into::into),
+            ack: (id != 0).then_some((self.key, id)),
+            sender: self.key,
+        };
+        if self.state.hub.try_send(ToHub::Publish(Box::new(publish))).is_err() {
+            self.state.failed.push((self.key, id, ErrorCode::Overloaded));
+        }
+    }
+
+    fn track(&mut self, room: Key, meta: Bytes) {
+        let ConnIo { peer: Some(peer), rooms, .. } = &mut *self.io else { return };
+        let (Some(entry), Some(membership)) = (self.state.rooms.get(room), rooms.get_mut(room)) else {
+            return;
+        };
+        membership.tracked = true;
+        self.state.hub.send(ToHub::Track { peer: peer.clone(), subject: entry.subject.clone(), meta });
+    }
+
+    fn untrack(&mut self, room: Key, clean: bool) {
+        let ConnIo { peer: Some(peer), rooms, .. } = &mut *self.io else { return };
+        let (Some(entry), Some(membership)) = (self.state.rooms.get(room), rooms.get_mut(room)) else {
+            return;
+        };
+        if std::mem::take(&mut membership.tracked) {
+            let subject = entry.subject.clone();
+            self.state.hub.send(ToHub::Untrack { session: peer.session, subject, clean });
+        }
+    }
+
+    fn close(&mut self, code: CloseCode) {
+        let until_ms = self.now.after(self.state.shared.config.limits.close_linger);
+        if self.io.is_open() && self.io.out.is_empty() {
+            self.state.flush.push(self.key);
+        }
+        if self.io.is_open() {
+            self.state.metrics.count(Counter::Closes(code));
+        }
+        self.io.close(code, until_ms);
+    }
+}

@@ -1,0 +1,341 @@
+//! A shard: one thread's connections and rooms, without locks.
+//!
+//! Everything of a shard is borrowed inside one poll and never across an await. A *turn* is: some inputs (bytes of one
+//! socket, events of the hub, timers), then [`Inner::finish_turn`], which fans out what the inputs caused.
+//!
+//! - `task` owns the futures: one small task per connection and one for the hub's events and the timers;
+//! - `host` is what a session asks of its shard; `fanout` goes the other way, from the hub to the sockets;
+//! - `conn` knows one socket, `rooms` who is a member, `timers` who is due.
+
+mod conn;
+mod fanout;
+mod host;
+mod read;
+mod rooms;
+mod task;
+mod timers;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arqon_presence::agent::KickTarget;
+use arqon_proto::code::{CloseCode, ErrorCode};
+use arqon_proto::message::Encoding;
+use arqon_proto::session::{Input, Session};
+use arqon_proto::spine::Publication;
+use arqon_proto::time::Now;
+use tokio::sync::{Notify, mpsc};
+
+use conn::{Conn, ConnIo, Ending, room_key};
+use host::{ConnHost, State};
+use rooms::{Batch, Interest, Rooms};
+use timers::Timers;
+
+use crate::env::{Entropy, Stream};
+use crate::hub::message::{Outbox, ShardIndex, ToHub, ToShard};
+use crate::metrics::{Counter, Gauge};
+use crate::shared::{Permit, Shared};
+use crate::slab::{Key, Slab};
+
+pub(crate) use task::run;
+
+/// One shard, owned by all tasks of its thread.
+#[derive(Debug)]
+pub(crate) struct Shard<S> {
+    inner: RefCell<Inner<S>>,
+    /// Wakes the shard's own task: an earlier timer, or a message stuck on its way to the hub.
+    wake: Notify,
+}
+
+/// What it consists of.
+#[derive(Debug)]
+pub(crate) struct Inner<S> {
+    conns: Slab<Conn<S>>,
+    state: State,
+    #[expect(clippy::vec_box, reason = "a batch moves between here and its room as a box")]
+    batches: Vec<Box<Batch>>,
+    /// One read buffer for all connections.
+    scratch: Vec<u8>,
+    /// Connections whose egress queue overflowed this turn.
+    slow: Vec<Key>,
+    /// Connections whose socket failed this turn.
+    dead: Vec<Key>,
+}
+
+/// What an accepted upgrade says about a client.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) encoding: Encoding,
+    pub(crate) token: Option<String>,
+    pub(crate) permit: Permit,
+}
+
+/// Bytes read at once; every connection of a shard shares the buffer.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+impl<S: Stream> Shard<S> {
+    pub(crate) fn new(
+        index: ShardIndex,
+        shared: Arc<Shared>,
+        hub: mpsc::Sender<ToHub>,
+        mut entropy: Box<dyn Entropy>,
+    ) -> Rc<Self> {
+        let rooms = Rooms::new(entropy.next_u64(), shared.config.shield.rooms_max as usize);
+        let state = State {
+            index,
+            metrics: shared.metrics.shard(usize::from(index)),
+            shared,
+            rooms,
+            timers: Timers::default(),
+            hub: Outbox::new(hub),
+            entropy,
+            dirty: Vec::new(),
+            counted: Vec::new(),
+            flush: Vec::new(),
+            joined: VecDeque::new(),
+            moved: Vec::new(),
+            failed: Vec::new(),
+            pool: Vec::new(),
+            stale: false,
+        };
+        let inner = Inner {
+            conns: Slab::new(),
+            state,
+            batches: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES],
+            slow: Vec::new(),
+            dead: Vec::new(),
+        };
+        Rc::new(Self { inner: RefCell::new(inner), wake: Notify::new() })
+    }
+
+    /// Takes over an upgraded stream and what was read behind the request; spawns its task.
+    pub(crate) fn attach(self: &Rc<Self>, stream: S, accepted: Accepted, read: &mut [u8]) {
+        let mut inner = self.inner.borrow_mut();
+        let now = inner.state.shared.now();
+        let session = Session::new(accepted.encoding, now, &inner.state.shared.session_limits);
+        let key = inner.conns.insert(Conn { session, io: ConnIo::new(stream, accepted.permit) });
+        inner.input(key, Input::Open { token: accepted.token.as_deref() }, now);
+        if !read.is_empty() {
+            inner.feed(key, read, now);
+        }
+        inner.finish_turn(now);
+        drop(inner);
+        task::spawn(self, key);
+        self.wake.notify_one();
+    }
+}
+
+impl<S: Stream> Inner<S> {
+    /// Gives one input to a session and looks after what it caused.
+    fn input(&mut self, key: Key, input: Input<'_>, now: Now) {
+        let Self { conns, state, .. } = self;
+        let Some(Conn { session, io }) = conns.get_mut(key) else { return };
+        let shared = Arc::clone(&state.shared);
+        let encoding = session.encoding();
+        let mut host = ConnHost { key, io, state, encoding, now };
+        session.handle(input, now, &shared.session_limits, &mut host);
+        let next = match io.ending {
+            Ending::Open => session.next_timeout(),
+            Ending::Lingering { until_ms, .. } => Some(until_ms),
+            Ending::Dead => Some(now.mono_ms),
+        };
+        state.timers.set(key, &mut io.timer, next);
+        self.settle_moves();
+    }
+
+    /// Members that took another's place in a room learn where they stand.
+    fn settle_moves(&mut self) {
+        while let Some((key, room, at)) = self.state.moved.pop() {
+            if let Some(membership) = self.conns.get_mut(key).and_then(|conn| conn.io.rooms.get_mut(room)) {
+                membership.at = at;
+            }
+        }
+    }
+
+    /// Ends a turn: memberships that are live, publications, replies, failures, and news for the hub, in this order.
+    fn finish_turn(&mut self, now: Now) {
+        loop {
+            while let Some((key, room)) = self.state.joined.pop_front() {
+                self.joined(key, room, now);
+            }
+            while let Some((key, id, code)) = self.state.failed.pop() {
+                self.input(key, Input::PublishFailed { id, code }, now);
+            }
+            self.fan_out_dirty();
+            while let Some(key) = self.slow.pop() {
+                self.state.metrics.count(Counter::SlowConsumers);
+                self.input(key, Input::Slow, now);
+            }
+            self.flush_control();
+            while let Some(key) = self.dead.pop() {
+                self.remove(key, now);
+            }
+            let settled =
+                self.state.joined.is_empty() && self.state.failed.is_empty() && self.state.flush.is_empty();
+            if settled && self.state.dirty.is_empty() {
+                break;
+            }
+        }
+        self.report_counts();
+        self.state.hub.flush();
+    }
+
+    fn flush_control(&mut self) {
+        let mut flush = std::mem::take(&mut self.state.flush);
+        for key in flush.drain(..) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let buffer = conn.io.flush_out();
+            if conn.io.ending == Ending::Dead {
+                self.dead.push(key);
+            }
+            self.state.recycle(buffer);
+        }
+        // Keeps the list's memory for the next turn.
+        if self.state.flush.is_empty() {
+            self.state.flush = flush;
+        }
+    }
+
+    /// A room that a connection waits for is live.
+    fn joined(&mut self, key: Key, room: Key, now: Now) {
+        let Self { conns, state, .. } = self;
+        let Some(Conn { session, io }) = conns.get_mut(key) else { return };
+        let encoding = session.encoding();
+        if (ConnHost { key, io, state, encoding, now }).enter(room) {
+            self.input(key, Input::Joined { room: room_key(room) }, now);
+        }
+    }
+
+    /// A room that connections wait for could not be made live.
+    fn join_failed(&mut self, room: Key, code: ErrorCode, now: Now) {
+        let Some(entry) = self.state.rooms.get_mut(room) else { return };
+        if entry.interest != Interest::Asked {
+            // It was another shard that asked.
+            return;
+        }
+        self.state.hub.send(ToHub::Leave { shard: self.state.index, subject: entry.subject.clone() });
+        let waiting = std::mem::take(&mut entry.waiting);
+        self.state.rooms.remove(room);
+        for waiting in waiting {
+            self.input(waiting.conn, Input::JoinFailed { room: room_key(room), code }, now);
+        }
+    }
+
+    /// Ends every membership of a room.
+    fn close_room(&mut self, room: Key, now: Now) {
+        let Some(entry) = self.state.rooms.get(room) else { return };
+        let members: Vec<Key> = entry.members.iter().flatten().map(|member| member.conn).collect();
+        for key in members {
+            let Self { conns, state, .. } = self;
+            let Some(Conn { session, io }) = conns.get_mut(key) else { continue };
+            let encoding = session.encoding();
+            ConnHost { key, io, state, encoding, now }.leave(room, true);
+            self.settle_moves();
+            self.input(key, Input::Removed { room: room_key(room), reason: ErrorCode::RoomClosed }, now);
+        }
+    }
+
+    fn report_counts(&mut self) {
+        while let Some(room) = self.state.counted.pop() {
+            let Some(entry) = self.state.rooms.get_mut(room) else { continue };
+            let count = entry.member_count();
+            if count != entry.reported {
+                entry.reported = count;
+                let (shard, subject) = (self.state.index, entry.subject.clone());
+                self.state.hub.send(ToHub::Members { shard, subject, count });
+            }
+        }
+    }
+
+    /// Takes a connection out; its task ends when it is polled next.
+    fn remove(&mut self, key: Key, now: Now) {
+        self.input(key, Input::PeerClosed { code: None }, now);
+        if let Some(mut conn) = self.conns.remove(key) {
+            self.state.timers.set(key, &mut conn.io.timer, None);
+            conn.io.wake();
+            self.state.recycle(std::mem::take(&mut conn.io.out));
+        }
+    }
+
+    /// Handles one event of the hub.
+    fn hub_event(&mut self, event: ToShard, now: Now) {
+        match event {
+            ToShard::Live { room } => self.room_is_live(room),
+            ToShard::JoinFailed { room, code } => self.join_failed(room, code, now),
+            ToShard::Acked { conn, id } => self.input(conn, Input::Published { id }, now),
+            ToShard::PublishFailed { conn, id, code } => {
+                self.input(conn, Input::PublishFailed { id, code }, now)
+            }
+            ToShard::Deliver { room, envelope } => {
+                if let Ok(publication) = Publication::decode(&envelope) {
+                    self.deliver(room, &publication);
+                }
+            }
+            ToShard::Gap { room, missed } => self.gap(room, missed),
+            ToShard::Snapshot { room, conn, snapshot } => self.presence_snapshot(room, conn, &snapshot),
+            ToShard::Diff { room, diff } => self.presence_diff(room, &diff),
+            ToShard::Counts { room, users, members } => self.presence_counts(room, users, members),
+            ToShard::Stale { stale } => self.presence_stale(stale),
+            ToShard::Kick { target, reason } => self.kick(&target, &reason, now),
+            ToShard::CloseRoom { room } => self.close_room(room, now),
+        }
+    }
+
+    fn kick(&mut self, target: &KickTarget, reason: &str, now: Now) {
+        for key in self.conns.keys().collect::<Vec<Key>>() {
+            let peer = self.conns.get(key).and_then(|conn| conn.io.peer.as_ref());
+            let meant = peer.is_some_and(|peer| match target {
+                KickTarget::User { tenant, user } => peer.tenant == *tenant && peer.user == *user,
+                KickTarget::Session(session) => peer.session == *session,
+            });
+            if meant {
+                self.input(key, Input::Kick { reason }, now);
+            }
+        }
+    }
+
+    fn room_is_live(&mut self, room: Key) {
+        let Some(entry) = self.state.rooms.get_mut(room) else { return };
+        if entry.interest == Interest::Asked {
+            entry.interest = Interest::Live;
+        }
+        let waiting: Vec<Key> = entry.waiting.iter().map(|waiting| waiting.conn).collect();
+        self.state.joined.extend(waiting.into_iter().map(|conn| (conn, room)));
+    }
+
+    /// Looks at every connection that is due.
+    fn timers(&mut self, now: Now) {
+        while let Some(key) = self.state.timers.pop_due(now.mono_ms) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            conn.io.timer = None;
+            match conn.io.ending {
+                Ending::Open => self.input(key, Input::Timeout, now),
+                Ending::Lingering { .. } | Ending::Dead => self.remove(key, now),
+            }
+        }
+        self.state.rooms.sweep(now.mono_ms);
+        self.publish_gauges();
+    }
+
+    fn publish_gauges(&self) {
+        let metrics = &self.state.metrics;
+        metrics.set(Gauge::Rooms, self.state.rooms.len() as i64);
+        metrics.set(Gauge::Sockets, self.conns.len() as i64);
+        let waiting =
+            self.conns.keys().filter_map(|key| self.conns.get(key)?.io.egress.as_ref().map(|e| e.bytes()));
+        metrics.set(Gauge::EgressBytes, waiting.sum::<usize>() as i64);
+    }
+
+    /// Asks one client to go elsewhere.
+    fn drain(&mut self, key: Key, retry_after_ms: u64, now: Now) {
+        self.input(key, Input::Drain { retry_after_ms }, now);
+    }
+
+    /// Ends a connection whose framing is broken.
+    fn violation(&mut self, key: Key, code: CloseCode, message: &'static str, now: Now) {
+        self.input(key, Input::Violation { code, message }, now);
+    }
+}

@@ -1,0 +1,142 @@
+//! The futures of a shard.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::Shard;
+use crate::env::Stream;
+use crate::hub::message::ToShard;
+use crate::slab::Key;
+
+/// Owns one connection. Small on purpose: there are a hundred thousand of it.
+struct ConnTask<S> {
+    shard: Rc<Shard<S>>,
+    key: Key,
+}
+
+impl<S: Stream> Future for ConnTask<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.shard.inner.borrow_mut();
+        let before = inner.state.timers.next();
+        let done = inner.poll_conn(self.key, cx);
+        if inner.state.timers.next() != before || inner.state.hub.is_stuck() {
+            self.shard.wake.notify_one();
+        }
+        done
+    }
+}
+
+/// Starts the task of a connection. It ends with the connection, and all of them with the shard's runtime.
+pub(super) fn spawn<S: Stream>(shard: &Rc<Shard<S>>, key: Key) {
+    tokio::task::spawn_local(ConnTask { shard: Rc::clone(shard), key });
+}
+
+/// Events taken from the hub at once: the fan-out batches what is among them.
+const EVENTS_PER_TURN: usize = 256;
+
+/// The longest time between two looks at the rooms and gauges.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// The shard's own task: the hub's events, the timers, and at the end the drain.
+///
+/// Returns when the drain is over: no connection is left, or its window has passed.
+///
+/// # Cancel safety
+/// Dropping the future loses events of the hub; only the end of the process does that.
+pub(crate) async fn run<S: Stream>(
+    shard: Rc<Shard<S>>,
+    mut events: mpsc::Receiver<ToShard>,
+    mut draining: watch::Receiver<bool>,
+) {
+    let mut batch = Vec::with_capacity(EVENTS_PER_TURN);
+    let mut drain: Option<Drain> = None;
+    loop {
+        let (sleep_ms, stuck) = {
+            let inner = shard.inner.borrow();
+            let now_ms = inner.state.shared.now().mono_ms;
+            let due = inner.state.timers.next().map_or(u64::MAX, |at| at.saturating_sub(now_ms));
+            (due, inner.state.hub.is_stuck().then(|| inner.state.hub.channel()))
+        };
+        let sleep =
+            if drain.is_some() { DRAIN_STEP } else { HOUSEKEEPING }.min(Duration::from_millis(sleep_ms));
+        tokio::select! {
+            biased;
+            changed = draining.changed(), if drain.is_none() => {
+                if changed.is_err() || *draining.borrow() {
+                    drain = Some(Drain::default());
+                }
+            }
+            received = events.recv_many(&mut batch, EVENTS_PER_TURN) => {
+                if received == 0 {
+                    return;
+                }
+            }
+            () = shard.wake.notified() => {}
+            () = room_for_one(stuck) => {}
+            () = tokio::time::sleep(sleep) => {}
+        }
+        let mut inner = shard.inner.borrow_mut();
+        let now = inner.state.shared.now();
+        for event in batch.drain(..) {
+            inner.hub_event(event, now);
+        }
+        inner.timers(now);
+        if let Some(drain) = &mut drain {
+            drain.step(&mut inner, now);
+        }
+        inner.finish_turn(now);
+        if drain.as_ref().is_some_and(|drain| drain.is_over(&inner, now)) {
+            return;
+        }
+    }
+}
+
+/// Waits until a stuck message can move on; for ever if none is.
+async fn room_for_one<T>(stuck: Option<mpsc::Sender<T>>) {
+    match stuck {
+        // An error means that the hub has ended: the flush that follows empties the backlog.
+        Some(channel) => drop(channel.reserve().await),
+        None => std::future::pending().await,
+    }
+}
+
+const DRAIN_STEP: Duration = Duration::from_millis(100);
+
+/// Closes connections spread over the drain window, so that their clients do not arrive elsewhere all at once.
+#[derive(Debug, Default)]
+struct Drain {
+    started_ms: Option<u64>,
+    waiting: Vec<Key>,
+    total: usize,
+}
+
+impl Drain {
+    fn step<S: Stream>(&mut self, inner: &mut super::Inner<S>, now: arqon_proto::time::Now) {
+        let window_ms = arqon_proto::time::millis(inner.state.shared.config.drain.window).max(1);
+        let started = *self.started_ms.get_or_insert_with(|| {
+            self.waiting = inner.conns.keys().collect();
+            self.total = self.waiting.len();
+            now.mono_ms
+        });
+        let elapsed = now.mono_ms.saturating_sub(started).min(window_ms);
+        // Everybody has been asked when three quarters of the window have passed; the rest is for lingering.
+        let asked = (self.total as u64 * elapsed * 4).div_ceil(window_ms * 3).min(self.total as u64) as usize;
+        while self.total - self.waiting.len() < asked.max(1) {
+            let Some(key) = self.waiting.pop() else { break };
+            let retry_after_ms = 1_000 + inner.state.entropy.next_u64() % window_ms;
+            inner.drain(key, retry_after_ms, now);
+        }
+    }
+
+    fn is_over<S: Stream>(&self, inner: &super::Inner<S>, now: arqon_proto::time::Now) -> bool {
+        let window_ms = arqon_proto::time::millis(inner.state.shared.config.drain.window);
+        inner.conns.is_empty() || self.started_ms.is_some_and(|started| now.mono_ms >= started + window_ms)
+    }
+}

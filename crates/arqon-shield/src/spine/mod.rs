@@ -1,0 +1,34 @@
+//! What moves messages between Shields. A spine decides nothing: subscribing again, barriers and gaps are the business
+//! of [`arqon_proto::link::Link`], which runs over every spine.
+//!
+//! The rules of a spine, checked by `suite` for every one of them:
+//!
+//! - It starts without a connection and reports [`SpineEvent::Up`] for every new one, [`SpineEvent::Down`] when it is
+//!   gone, in turn. A new connection has no subscriptions.
+//! - Commands that were taken before `Up` was polled, or while the connection was gone, have no effect and are not
+//!   repeated.
+//! - Subjects match exactly. Messages of one publisher arrive in the order it sent them, across subjects, own ones
+//!   included: that is what makes a barrier.
+//! - Whatever waits is bounded, and what is dropped is reported as [`SpineEvent::Dropped`] at its place in the order.
+
+mod memory;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+
+use std::task::{Context, Poll};
+
+pub use arqon_proto::link::{Full, SpineCommand, SpineEvent};
+
+pub use memory::{MemoryBroker, MemorySpine};
+
+/// One client of a spine.
+pub trait Spine: 'static {
+    /// Takes a command. What it leads to comes as events.
+    ///
+    /// # Errors
+    /// [`Full`] if the queue towards the spine takes none now: try again later.
+    fn send(&mut self, command: SpineCommand) -> Result<(), Full>;
+
+    /// The next event. Cancel safe: an event is lost only if it was returned.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SpineEvent>;
+}

@@ -1,0 +1,77 @@
+//! What is run, as data: to add a step, add a line.
+
+/// One command.
+pub(crate) struct Step {
+    /// Shown, and named again if it fails.
+    pub(crate) name: &'static str,
+    /// The program and its arguments; `{}` stands for what [`Step::each`] yields.
+    pub(crate) command: &'static [&'static str],
+    /// Variables for this command alone.
+    pub(crate) env: &'static [(&'static str, &'static str)],
+    /// How often it is run.
+    pub(crate) each: Each,
+}
+
+/// How often a step is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Each {
+    /// Once.
+    Once,
+    /// For the path of every `.toml` in `scenarios/`. None at all is a failure.
+    Scenario,
+    /// For the name of every target in `fuzz/fuzz_targets/`. None at all is a failure.
+    FuzzTarget,
+}
+
+const fn step(name: &'static str, command: &'static [&'static str]) -> Step {
+    Step { name, command, env: &[], each: Each::Once }
+}
+
+const fn each(each: Each, name: &'static str, command: &'static [&'static str]) -> Step {
+    Step { name, command, env: &[], each }
+}
+
+/// The virtual environment of the Python tests.
+pub(crate) const PYTHON: &str = "target/venv/bin/python";
+
+/// `cargo xtask test`: the quickest to fail comes first.
+pub(crate) const TEST: &[Step] = &[
+    step("format", &["cargo", "fmt", "--all", "--check"]),
+    step("tidy", &["cargo", "xtask", "tidy"]),
+    step("clippy", &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    step("tests", &["cargo", "test", "--workspace"]),
+    Step {
+        env: &[("RUSTDOCFLAGS", "-D warnings")],
+        ..step("documentation", &["cargo", "doc", "--workspace", "--no-deps"])
+    },
+    step("build what the clients talk to", &["cargo", "build", "--package", "arq"]),
+    step("foreign clients and a browser", &[PYTHON, "-m", "pytest", "tests/clients"]),
+    step(
+        "the simulator repeats itself",
+        &["cargo", "run", "--package", "sim", "--", "meta", "scenarios/smoke.toml"],
+    ),
+    each(
+        Each::Scenario,
+        "20 seeds",
+        &["cargo", "run", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..20"],
+    ),
+];
+
+/// `cargo xtask nightly`.
+pub(crate) const NIGHTLY: &[Step] = &[
+    step("tests in release", &["cargo", "test", "--workspace", "--release"]),
+    step(
+        "the simulator repeats itself",
+        &["cargo", "run", "--release", "--package", "sim", "--", "meta", "scenarios/smoke.toml"],
+    ),
+    each(
+        Each::Scenario,
+        "500 seeds",
+        &["cargo", "run", "--release", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..500"],
+    ),
+    each(
+        Each::FuzzTarget,
+        "five minutes of fuzzing",
+        &["cargo", "+nightly", "fuzz", "run", "{}", "--", "-max_total_time=300"],
+    ),
+];

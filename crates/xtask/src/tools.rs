@@ -1,0 +1,74 @@
+//! What the steps need besides the Rust toolchain, and how an ordinary package manager installs it.
+
+use crate::steps::PYTHON;
+
+/// A tool, how to see that it is there, and how to get it.
+pub(crate) struct Tool {
+    /// What it is.
+    pub(crate) name: &'static str,
+    /// What needs it.
+    pub(crate) why: &'static str,
+    /// Succeeds if it is there.
+    pub(crate) check: &'static [&'static str],
+    /// Commands that install it, in order; `apt-get` gets `sudo` in front unless run as root.
+    pub(crate) install: &'static [&'static [&'static str]],
+}
+
+const COMPONENTS: Tool = Tool {
+    name: "rustfmt and clippy",
+    why: "the format and lint steps",
+    check: &["sh", "-c", "cargo fmt --version && cargo clippy --version"],
+    install: &[&["rustup", "component", "add", "rustfmt", "clippy"]],
+};
+
+const CHROMIUM: Tool = Tool {
+    name: "chromium",
+    why: "the test from a page in a browser",
+    check: &["sh", "-c", "command -v chromium || command -v chromium-browser || command -v google-chrome"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "chromium"],
+    ],
+};
+
+const PYTHON3: Tool = Tool {
+    name: "python 3.11 or newer, with venv",
+    why: "the tests with foreign clients",
+    check: &["python3", "-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "python3", "python3-venv"],
+    ],
+};
+
+/// A copy of the requirements is left beside the packages: a changed list is seen as missing.
+const PACKAGES: Tool = Tool {
+    name: "the packages of tests/requirements.txt, in target/venv",
+    why: "the tests with foreign clients",
+    check: &["cmp", "--silent", "tests/requirements.txt", "target/venv/requirements.txt"],
+    install: &[
+        &["python3", "-m", "venv", "target/venv"],
+        &[PYTHON, "-m", "pip", "install", "--quiet", "--requirement", "tests/requirements.txt"],
+        &["cp", "tests/requirements.txt", "target/venv/requirements.txt"],
+    ],
+};
+
+const NIGHTLY_RUST: Tool = Tool {
+    name: "the nightly Rust toolchain",
+    why: "fuzzing",
+    check: &["cargo", "+nightly", "--version"],
+    install: &[&["rustup", "toolchain", "install", "nightly", "--profile", "minimal"]],
+};
+
+const CARGO_FUZZ: Tool = Tool {
+    name: "cargo-fuzz",
+    why: "fuzzing",
+    check: &["cargo", "fuzz", "--version"],
+    install: &[&["cargo", "install", "--locked", "cargo-fuzz"]],
+};
+
+/// What [`crate::steps::TEST`] needs.
+pub(crate) const TEST: &[Tool] = &[COMPONENTS, CHROMIUM, PYTHON3, PACKAGES];
+
+/// What [`crate::steps::NIGHTLY`] needs.
+pub(crate) const NIGHTLY: &[Tool] = &[NIGHTLY_RUST, CARGO_FUZZ];
