@@ -1,11 +1,13 @@
 //! `arq dev up`: the whole bus in this process, with a key that lives as long as it.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use arqon_shield::app::Addresses;
 use arqon_shield::config::{Algorithm, Config, KeyConfig};
+use arqon_shield::server::{self, Running, StartError};
 use serde_json::json;
 
 use crate::auth::{DEV_KID, dev_token};
@@ -23,17 +25,15 @@ const DRAIN_WINDOW: Duration = Duration::from_secs(5);
 pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
     let dir = RuntimeDir::of_user();
     let admin_port = args.admin_port.unwrap_or(if args.port == DEV_PORT { DEV_ADMIN_PORT } else { 0 });
-    ensure_free(args.port, "--port 0")?;
-    ensure_free(admin_port, "--admin-port 0")?;
-
     let secret = new_secret()?;
     let key_file = dir.write_key(secret.as_bytes())?;
     let bus = Embedded::start(configure(args.port, admin_port, &key_file)).inspect_err(|_| {
         dir.forget(std::process::id(), &key_file);
     })?;
+    let Addresses { clients, admin } = bus.addresses();
     let found = DevBus {
-        ws_url: format!("ws://{}/v1/connect", bus.ws),
-        admin_url: format!("http://{}", bus.admin),
+        ws_url: format!("ws://{clients}/v1/connect"),
+        admin_url: format!("http://{admin}"),
         token: dev_token(secret.as_bytes(), TOKEN_TTL)?,
         pid: std::process::id(),
         key_file,
@@ -57,20 +57,49 @@ pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
 }
 
 /// The bus in this process. What it takes to run one is known here only.
-struct Embedded {
-    ws: SocketAddr,
-    admin: SocketAddr,
-}
+struct Embedded(Running);
 
 impl Embedded {
-    /// Starts a Shield on the memory spine with the presence model as a peer.
+    /// Starts a Shield on the memory spine with the presence model as a peer; it accepts clients when this returns.
     fn start(config: Config) -> Result<Self, Failure> {
-        let _ = config;
-        Err(Failure::failed("the Shield is not built in yet"))
+        let verifier = server::verifier(&config, Path::new(""));
+        let verifier = verifier.map_err(|error| Failure::failed(error.to_string()))?;
+        let clients = config.shield.listen;
+        let running =
+            server::start_embedded(config, verifier).map_err(|error| not_started(&error, clients))?;
+        Ok(Self(running))
+    }
+
+    fn addresses(&self) -> Addresses {
+        self.0.addresses()
     }
 
     /// Tells the clients, waits for them to go, and ends. At once if there are none.
-    async fn drain(self) {}
+    async fn drain(self) {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        // A thread of its own, for it joins the threads of the bus: a second Ctrl-C must still be heard here.
+        let waiting = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
+            self.0.drain();
+            // Nobody listens after that second Ctrl-C.
+            let _ = done.send(());
+        });
+        if waiting.is_ok() {
+            // An error means that the thread panicked and has printed why.
+            let _ = ended.await;
+        }
+    }
+}
+
+fn not_started(error: &StartError, clients: SocketAddr) -> Failure {
+    let StartError::Listen { address, error: cause } = error else {
+        return Failure::failed(error.to_string());
+    };
+    let instead = if *address == clients { "--port 0" } else { "--admin-port 0" };
+    let port = address.port();
+    Failure::failed(match cause.kind() {
+        ErrorKind::AddrInUse => format!("port {port} is taken by another program; try {instead}"),
+        _ => format!("port {port}: {cause}; try {instead}"),
+    })
 }
 
 fn configure(port: u16, admin_port: u16, key_file: &Path) -> Config {
@@ -81,17 +110,6 @@ fn configure(port: u16, admin_port: u16, key_file: &Path) -> Config {
         vec![KeyConfig { kid: DEV_KID.to_owned(), alg: Algorithm::HS256, file: key_file.to_owned() }];
     config.drain.window = DRAIN_WINDOW;
     config
-}
-
-/// Names a taken port. The Shield's own sockets share their port among its shards, and would with a second Shield too.
-fn ensure_free(port: u16, instead: &str) -> Result<(), Failure> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            Err(Failure::failed(format!("port {port} is taken by another program; try {instead}")))
-        }
-        Err(error) => Err(Failure::failed(format!("port {port}: {error}; try {instead}"))),
-    }
 }
 
 /// 256 random bits as hex: nothing in it that an editor or a shell would change.
@@ -171,12 +189,18 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_named_with_what_to_do() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("some port is free");
-        let port = taken.local_addr().expect("it is bound").port();
-        let failure = ensure_free(port, "--port 0").expect_err("it is taken");
-        assert_eq!(failure.to_string(), format!("port {port} is taken by another program; try --port 0"));
-        drop(taken);
-        assert!(ensure_free(port, "--port 0").is_ok());
+        let clients = SocketAddr::from((Ipv4Addr::LOCALHOST, 7320));
+        let listen = |port, kind: ErrorKind| StartError::Listen {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            error: kind.into(),
+        };
+        let said = |error: &StartError| not_started(error, clients).to_string();
+        expect!["port 7320 is taken by another program; try --port 0"]
+            .assert_eq(&said(&listen(7320, ErrorKind::AddrInUse)));
+        expect!["port 7321 is taken by another program; try --admin-port 0"]
+            .assert_eq(&said(&listen(7321, ErrorKind::AddrInUse)));
+        expect!["port 7320: permission denied; try --port 0"]
+            .assert_eq(&said(&listen(7320, ErrorKind::PermissionDenied)));
     }
 
     #[test]
