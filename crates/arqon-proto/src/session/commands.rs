@@ -43,7 +43,7 @@ impl Session {
     }
 
     /// Takes one command. It is answered here, or a membership or publish is left waiting for its answer.
-    pub(super) fn command<H: Host>(&mut self, command: &Command<'_>, turn: &mut Turn<'_, H>) {
+    fn command<H: Host>(&mut self, command: &Command<'_>, turn: &mut Turn<'_, H>) {
         match self.execute(command.id, &command.body, turn) {
             Ok(()) => self.errors_in_a_row = 0,
             Err(refused) => self.refuse(command.id, &refused, turn),

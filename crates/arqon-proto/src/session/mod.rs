@@ -37,7 +37,7 @@ use crate::code::{CloseCode, ErrorCode};
 use crate::grant::Identity;
 use crate::id::SessionId;
 use crate::limits::SessionLimits;
-use crate::message::{Command, CommandError, Disconnect, Encoding, ServerBody, ServerFrame};
+use crate::message::{CommandError, Disconnect, Encoding, ServerBody, ServerFrame};
 use crate::planted::{self, Bug};
 use crate::time::{Now, millis};
 
@@ -236,23 +236,6 @@ impl Session {
                 );
             }
             Input::Timeout => self.timeout(turn),
-        }
-    }
-
-    /// Takes one command that is decoded already, as [`Input::Message`] does after decoding; for tests of the
-    /// session without a codec.
-    #[doc(hidden)]
-    pub fn handle_command<H: Host>(
-        &mut self,
-        command: &Command<'_>,
-        now: Now,
-        limits: &SessionLimits,
-        host: &mut H,
-    ) {
-        if self.phase != Phase::Closed {
-            let turn = &mut Turn { now, limits, host };
-            self.hear(turn);
-            self.command(command, turn);
         }
     }
 

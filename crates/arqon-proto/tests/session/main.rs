@@ -4,3 +4,4 @@ mod life;
 mod pair;
 mod random;
 mod rooms;
+mod wire;

@@ -1,10 +1,11 @@
-//! A session, a scripted host and a client, on virtual time.
+//! A session, a scripted host and a client, on virtual time. What they say goes through the codec both ways.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arqon_proto::code::{CloseCode, ErrorCode};
+use arqon_proto::codec;
 use arqon_proto::grant::{Actions, Grant, Identity, Pattern};
 use arqon_proto::id::{RoomRef, SessionId, Tenant, User};
 use arqon_proto::limits::SessionLimits;
@@ -38,6 +39,7 @@ pub(crate) struct FakeHost {
     pub(crate) room_error: Option<ErrorCode>,
     pub(crate) verdict: Verdict,
     pub(crate) told: Vec<Told>,
+    encoding: Encoding,
     rooms: BTreeMap<String, RoomKey>,
 }
 
@@ -73,7 +75,11 @@ impl Host for FakeHost {
 
     fn emit(&mut self, output: Output<'_>) {
         self.told.push(match output {
-            Output::Frame(frame) => told_frame(frame),
+            Output::Frame(frame) => {
+                let mut wire = Vec::new();
+                codec::encode_server(self.encoding, frame, &mut wire);
+                told_frame(&codec::decode_server(self.encoding, &wire).expect("the client reads every frame"))
+            }
             Output::Ping => Told::Ping,
             Output::Join { room, track, .. } => Told::Join { room, track: track.map(<[u8]>::to_vec) },
             Output::Leave { room, clean } => Told::Leave { room, clean },
@@ -145,8 +151,13 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Upgraded without a token, and nothing sent yet.
+    /// Upgraded without a token, and nothing sent yet; in JSON.
     pub(crate) fn upgraded(limits: SessionLimits) -> Self {
+        Self::speaking(Encoding::Json, limits)
+    }
+
+    /// Upgraded in either encoding.
+    pub(crate) fn speaking(encoding: Encoding, limits: SessionLimits) -> Self {
         let now = Now { mono_ms: 5_000, wall_ms: START_WALL_MS };
         let tokens = BTreeMap::from([("alice", identity("alice", ">", ALL, START_WALL_MS + HOUR_MS))]);
         let host = FakeHost {
@@ -155,14 +166,20 @@ impl Pair {
             room_error: None,
             verdict: Verdict::Allow,
             told: Vec::new(),
+            encoding,
             rooms: BTreeMap::new(),
         };
-        Self { session: Session::new(Encoding::Json, now, &limits), host, limits, now }
+        Self { session: Session::new(encoding, now, &limits), host, limits, now }
     }
 
     /// Connected as alice.
     pub(crate) fn connected(limits: SessionLimits) -> Self {
-        let mut pair = Self::upgraded(limits);
+        Self::connected_in(Encoding::Json, limits)
+    }
+
+    /// Connected as alice, in either encoding.
+    pub(crate) fn connected_in(encoding: Encoding, limits: SessionLimits) -> Self {
+        let mut pair = Self::speaking(encoding, limits);
         pair.input(Input::Open { token: None });
         pair.client_sends(1, connect(Some("alice")));
         pair.assert_told(&[Told::Reply { id: 1, what: "connect" }]);
@@ -186,7 +203,17 @@ impl Pair {
     }
 
     pub(crate) fn client_sends(&mut self, id: u32, body: CommandBody<'_>) {
-        self.session.handle_command(&Command { id, body }, self.now, &self.limits, &mut self.host);
+        self.client_sends_together(&[Command { id, body }]);
+    }
+
+    /// Several commands in one message.
+    pub(crate) fn client_sends_together(&mut self, commands: &[Command<'_>]) {
+        let encoding = self.session.encoding();
+        let mut message = Vec::new();
+        for command in commands {
+            codec::append(encoding, &mut message, |out| codec::encode_command(encoding, command, out));
+        }
+        self.input(Input::Message(&message));
     }
 
     /// Lets time pass on both clocks, waking the session whenever it asked for it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::limits::SessionLimits;
-use arqon_proto::message::CommandBody;
+use arqon_proto::message::{CommandBody, Encoding};
 use arqon_proto::session::{Input, RoomKey};
 use proptest::prelude::*;
 
@@ -84,8 +84,13 @@ fn take(pair: &mut Pair, step: &Step, id: u32) {
 
 proptest! {
     #[test]
-    fn replies_come_once_and_nothing_follows_the_end(steps in prop::collection::vec(step(), 0..60)) {
-        let mut pair = Pair::upgraded(SessionLimits { errors_max: 8, rooms_max: 2, ..SessionLimits::default() });
+    fn replies_come_once_and_nothing_follows_the_end(
+        json in any::<bool>(),
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let encoding = if json { Encoding::Json } else { Encoding::Protobuf };
+        let limits = SessionLimits { errors_max: 8, rooms_max: 2, ..SessionLimits::default() };
+        let mut pair = Pair::speaking(encoding, limits);
         let mut replies = BTreeMap::<u32, u32>::new();
         let mut joined = std::collections::BTreeSet::new();
         for (at, step) in steps.iter().enumerate() {
@@ -110,5 +115,21 @@ proptest! {
             prop_assert_eq!(pair.session.next_timeout().is_none(), pair.session.is_closing());
         }
         prop_assert!(replies.values().all(|count| *count == 1), "{replies:?}");
+    }
+
+    #[test]
+    fn bytes_of_any_kind_are_answered_or_closed(
+        json in any::<bool>(),
+        messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 1..20),
+    ) {
+        let encoding = if json { Encoding::Json } else { Encoding::Protobuf };
+        let mut pair = Pair::connected_in(encoding, SessionLimits { errors_max: 8, ..SessionLimits::default() });
+        for message in &messages {
+            let over = pair.session.is_closing();
+            pair.input(Input::Message(message));
+            let told = std::mem::take(&mut pair.host.told);
+            let blank = json && message.trim_ascii().is_empty();
+            prop_assert_eq!(told.is_empty(), over || blank, "for {:?}", message);
+        }
     }
 }
