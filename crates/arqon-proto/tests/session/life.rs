@@ -172,6 +172,20 @@ fn a_refresh_in_band_keeps_the_session() {
 }
 
 #[test]
+fn the_next_token_is_announced_too() {
+    let mut pair = Pair::connected(SessionLimits { ping_interval: Duration::from_secs(90_000), ..limits() });
+    pair.host.tokens.insert("later", identity("alice", ">", ALL, START_WALL_MS + 2 * HOUR_MS));
+    pair.advance(Duration::from_millis(HOUR_MS - 30_000));
+    pair.client_sends(2, refresh("later"));
+    pair.advance(Duration::from_millis(HOUR_MS));
+    pair.assert_told(&[
+        Told::TokenExpiring { in_ms: 30_000 },
+        Told::Reply { id: 2, what: "refresh" },
+        Told::TokenExpiring { in_ms: 30_000 },
+    ]);
+}
+
+#[test]
 fn a_refresh_may_not_change_the_user_and_a_bad_one_changes_nothing() {
     let mut pair = Pair::connected(limits());
     pair.host.tokens.insert("bob", identity("bob", ">", ALL, START_WALL_MS + HOUR_MS));
@@ -276,4 +290,19 @@ fn an_outage_of_the_shield_is_not_the_clients_doing() {
         pair.assert_refused(id, ErrorCode::Unavailable, "");
     }
     assert!(!pair.session.is_closing());
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn the_planted_bug_lets_a_token_live_for_ever() {
+    use arqon_proto::planted::{Bug, plant};
+
+    plant(Some(Bug::SkipExpiry));
+    let mut pair = Pair::connected(limits());
+    pair.now.wall_ms += HOUR_MS;
+    pair.client_sends(2, CommandBody::Ping);
+    plant(None);
+    pair.assert_told(&[Told::Reply { id: 2, what: "ping" }]);
+    pair.client_sends(3, CommandBody::Ping);
+    pair.assert_closed_with(CloseCode::TokenExpired);
 }
