@@ -126,6 +126,8 @@ impl Slice {
                 .map(|(c, _)| *c)
                 .filter(|c| !other.entries.contains_key(c))
                 .collect();
+            // A remove of a counter that is known already leaves the spans as they are, and is news all the same.
+            changes.known |= !gone.is_empty();
             for counter in gone {
                 changes
                     .removed
