@@ -8,6 +8,9 @@ use super::{Agent, AgentOutput, context};
 use crate::crdt::RoomState;
 use crate::{hash, wire};
 
+/// Milliseconds between two hellos, at least.
+const HELLO_GAP_MS: u64 = 100;
+
 impl Agent {
     /// Says whether the spine can be reached. Subscriptions are the link's business; this only greets and compares.
     pub fn link(&mut self, up: bool, now: Now) {
@@ -95,9 +98,13 @@ impl Agent {
     }
 
     fn greet(&mut self, now: Now) {
+        // Many reasons at once are one hello: every Brain answers it.
+        let soonest = self.hello_last.map_or(0, |last| last.saturating_add(HELLO_GAP_MS));
+        self.hello_at = self.hello_at.map(|at| at.max(soonest));
         if self.hello_at.is_some_and(|at| at <= now.mono_ms) {
             self.send(wire::BRAIN.to_owned(), pb::Hello {});
             self.hello_at = None;
+            self.hello_last = Some(now.mono_ms);
         }
         // Again and again until every Brain we hear holds our lease.
         if self.hello_at.is_none() && self.peers.wants_hello(now.mono_ms) {

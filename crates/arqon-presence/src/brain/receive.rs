@@ -32,9 +32,12 @@ impl Brain {
             return Ok(());
         }
         if !self.registry.extend(&from, instance, incarnation, now.mono_ms) {
-            // Also what a Shield we gave up hears: it comes back under a new incarnation.
-            let forgotten = pb::Forgotten { instance, incarnation: self.registry.seen(&from) };
-            if !matches!(body, Body::Bye(_)) {
+            // Also what a Shield we gave up hears: it comes back under a new incarnation. A late word of a life that
+            // the same process has left itself needs no answer.
+            let forgotten =
+                pb::Forgotten { instance, incarnation: self.registry.seen(&from), answers: incarnation };
+            let late = self.registry.has_moved_on(&from, instance, incarnation);
+            if !late && !matches!(body, Body::Bye(_)) {
                 self.send(wire::shield_subject(&from), forgotten);
             }
             return Ok(());
@@ -110,15 +113,19 @@ impl Brain {
                 if incarnation > before {
                     self.supersede(from, incarnation, now);
                 }
-                self.send(to.clone(), pb::Welcome { instance, incarnation, accepted: true });
+                self.send(
+                    to.clone(),
+                    pb::Welcome { instance, incarnation, accepted: true, answers: incarnation },
+                );
                 let beacon = self.beacon(now);
                 self.send(to, beacon);
             }
-            Greeting::Higher(incarnation) => {
-                self.send(to, pb::Welcome { instance, incarnation, accepted: false });
+            Greeting::Higher(seen) => {
+                let answers = incarnation;
+                self.send(to, pb::Welcome { instance, incarnation: seen, accepted: false, answers });
             }
             Greeting::Occupied(holder_incarnation) => {
-                self.send(to, pb::Occupied { instance, holder_incarnation });
+                self.send(to, pb::Occupied { instance, holder_incarnation, answers: incarnation });
             }
             Greeting::Full => self.refused += 1,
         }
