@@ -181,7 +181,8 @@ impl Agent {
         let mut agent = Self {
             config,
             incarnation: now.wall_ms.max(1),
-            counter: 0,
+            // The first one is never written: a full slice always has a range, even of a Shield that wrote nothing.
+            counter: 1,
             rooms: BTreeMap::new(),
             peers,
             outputs: VecDeque::new(),

@@ -144,14 +144,21 @@ impl Agent {
 
     /// Asks the Brains for what differs from our view of these rooms.
     pub(super) fn compare(&mut self, rooms: &[Subject]) {
-        let digests = rooms.iter().filter_map(|subject| {
-            self.rooms.get(subject).map(|room| (subject.clone(), room.digest(&self.config.shield)))
-        });
-        let digests: Vec<_> = digests.collect();
-        let mut pages = Vec::new();
-        wire::digest_pages(digests, |_, _, rooms| pages.push(pb::Compare { rooms }));
-        for page in pages.into_iter().filter(|page| !page.rooms.is_empty()) {
-            self.send(wire::BRAIN.to_owned(), page);
+        let (mut bytes, mut page) = (0, Vec::new());
+        for subject in rooms {
+            let Some(room) = self.rooms.get(subject) else { continue };
+            let (digest, shields) = (room.digest(&self.config.shield), room.others());
+            let size = 32 + subject.as_str().len() + shields.iter().map(|name| 2 + name.len()).sum::<usize>();
+            if bytes + size > wire::PAGE_BYTES_MAX && !page.is_empty() {
+                let rooms = std::mem::take(&mut page);
+                self.send(wire::BRAIN.to_owned(), pb::Compare { rooms });
+                bytes = 0;
+            }
+            bytes += size;
+            page.push(pb::Watched { subject: subject.as_str().to_owned(), digest, shields });
+        }
+        if !page.is_empty() {
+            self.send(wire::BRAIN.to_owned(), pb::Compare { rooms: page });
         }
     }
 

@@ -130,8 +130,13 @@ impl Registry {
         lease.is_some_and(|until| now < until.saturating_add(self.grace))
     }
 
+    /// Whether its lease runs.
+    pub(super) fn is_up(&self, shield: &ShieldId, now: u64) -> bool {
+        self.shields.get(shield).and_then(|known| known.lease_until).is_some_and(|until| now < until)
+    }
+
     pub(super) fn up_list(&self, now: u64) -> Vec<(ShieldId, u64)> {
-        let up = self.shields.iter().filter(|(_, known)| known.lease_until.is_some_and(|until| now < until));
+        let up = self.shields.iter().filter(|(shield, _)| self.is_up(shield, now));
         up.map(|(shield, known)| (shield.clone(), known.incarnation)).collect()
     }
 
