@@ -66,6 +66,13 @@ impl Slice {
         self.entries.is_empty() && self.members == 0
     }
 
+    /// Whether it knows of everything up to its highest counter, so that what it does not show is removed. One that
+    /// only heard a part cannot tell others what to remove.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.spans.len() == 1 && self.spans.contains(1)
+    }
+
     /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members and the counters of its entries in order,
     /// each as eight big-endian bytes. Zero if vacant.
     #[must_use]
