@@ -225,6 +225,12 @@ impl RoomState {
         self.slices.values().map(|slice| slice.entries.len()).sum()
     }
 
+    /// Whether nobody is tracked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slices.values().all(|slice| slice.entries.is_empty())
+    }
+
     /// Whether no Shield has anybody here, tracked or not.
     #[must_use]
     pub fn is_vacant(&self) -> bool {

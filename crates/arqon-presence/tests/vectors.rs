@@ -22,8 +22,20 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 const SESSION: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255];
 
+type Vector = (&'static str, pb::control::Body, Value);
+
 /// Every kind of body, with the fields a reader must find. Bytes are written as hex, 64-bit numbers as strings.
-fn bodies() -> Vec<(&'static str, pb::control::Body, Value)> {
+fn bodies() -> Vec<Vector> {
+    let mut all = of_shields();
+    all.extend(of_brains());
+    all
+}
+
+fn room() -> String {
+    "acme.lobby".to_owned()
+}
+
+fn of_shields() -> Vec<Vector> {
     let slice = pb::Slice {
         shield: "shield-1".to_owned(),
         incarnation: 1_700_000_000_000,
@@ -40,9 +52,7 @@ fn bodies() -> Vec<(&'static str, pb::control::Body, Value)> {
     let slice_fields = json!({"shield": "shield-1", "incarnation": "1700000000000", "spans": [["1", "4"], ["300", "300"]],
         "entries": [{"counter": "300", "user": "änn", "session": hex(&SESSION), "meta": hex(b"{\"a\":1}")}],
         "members_version": "4", "members": "2"});
-    let room = || "acme.lobby".to_owned();
     let digest = |digest| pb::RoomDigest { subject: room(), digest };
-    let order = |kind: pb::order::Kind| pb::Order { id: 9, kind: Some(kind) };
     vec![
         ("hello", pb::Hello {}.into(), json!({})),
         ("heartbeat", pb::Heartbeat { digest: u64::MAX }.into(), json!({"digest": u64::MAX.to_string()})),
@@ -76,6 +86,12 @@ fn bodies() -> Vec<(&'static str, pb::control::Body, Value)> {
             pb::CloseRefused { subject: room(), generation: 5 }.into(),
             json!({"subject": room(), "generation": "5"}),
         ),
+    ]
+}
+
+fn of_brains() -> Vec<Vector> {
+    let order = |kind: pb::order::Kind| pb::Order { id: 9, kind: Some(kind) };
+    vec![
         (
             "welcome",
             pb::Welcome { instance: 77, incarnation: 3, accepted: true, answers: 3 }.into(),

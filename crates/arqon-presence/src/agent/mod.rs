@@ -287,7 +287,7 @@ impl Agent {
         let Some(room) = self.rooms.get_mut(subject).filter(|room| !room.watched) else { return };
         room.watch(&cx);
         self.outputs.push_back(AgentOutput::SubscribeControl(wire::presence_subject(subject)));
-        self.compare(&[subject.clone()]);
+        self.compare(std::slice::from_ref(subject));
         self.mark(subject, now);
         self.settle(now);
     }

@@ -15,8 +15,8 @@ impl Brain {
     /// Takes a message of a control subject. What breaks the protocol is counted and ignored.
     pub fn receive(&mut self, subject: &str, payload: &[u8], now: Now) {
         let done = wire::decode(payload).and_then(|message| match subject {
-            wire::BRAIN => self.from_shield(message, now),
-            wire::BRAINS => self.from_brain(message, now),
+            wire::BRAIN => self.on_shield(message, now),
+            wire::BRAINS => self.on_brain(message, now),
             _ => Err(Malformed),
         });
         if done.is_err() {
@@ -25,7 +25,7 @@ impl Brain {
         self.settle(now);
     }
 
-    fn from_shield(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
+    fn on_shield(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
         let Message { from, instance, incarnation, body } = message;
         if matches!(body, Body::Hello(_)) {
             self.hello(&from, instance, incarnation, now);
@@ -72,7 +72,7 @@ impl Brain {
         Ok(())
     }
 
-    fn from_brain(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
+    fn on_brain(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
         let Message { from, body, .. } = message;
         if from == self.config.name {
             return Ok(());
