@@ -200,5 +200,10 @@ fn json_by_protobuf_stands_on_one_line_and_is_json() {
 fn strings_are_utf8() {
     assert!(decode_command(Protobuf, b"\x22\x03\x0a\x01\xff").is_err(), "unsubscribe");
     assert_eq!(decode_command(Json, b"{\"unsubscribe\":{\"room\":\"\xff\"}}"), Err(DecodeError::NotUtf8));
+    assert_eq!(
+        command_id(Json, b"{\"id\":5,\"unsubscribe\":{\"room\":\"\xff"),
+        5,
+        "the id in front of it is"
+    );
     assert!(decode_command(Json, br#"{"unsubscribe":{"room":"\ud800"}}"#).is_err(), "half of a pair");
 }
