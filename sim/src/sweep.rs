@@ -54,7 +54,8 @@ pub(crate) fn sweep(
                 return Ok(());
             }
             let mut child = Command::new(&me);
-            child.arg("run").arg(path).args(["--seed", &seed.to_string()]);
+            // A panic's first lines are enough.
+            child.env("RUST_BACKTRACE", "0").arg("run").arg(path).args(["--seed", &seed.to_string()]);
             child.args(plant.iter().flat_map(|bug| ["--plant", bug]));
             let output = child.output().context("starting a run")?;
             let mut text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -120,7 +120,7 @@ impl Client {
             match self.ops.pop_front().map(|op| op.r#do) {
                 Some(Do::Subscribe { room }) => drop(self.wanted.insert(room)),
                 Some(Do::Unsubscribe { room }) => drop(self.wanted.remove(&room)),
-                Some(Do::Leave) => {
+                Some(Do::Leave { .. }) => {
                     self.write(self.record(Kind::Invoke, What::Leave));
                     return false;
                 }

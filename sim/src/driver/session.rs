@@ -126,8 +126,12 @@ impl Client {
                 Ok(())
             }
             Do::Drop => Err(self.lost("dropped by the plan")),
-            Do::Leave => {
+            Do::Leave { abrupt } => {
                 self.write(self.record(Kind::Invoke, What::Leave));
+                if abrupt {
+                    self.write(self.record(Kind::Closed, What::Leave));
+                    return Err(End::Gone);
+                }
                 let closed = tokio::time::timeout(PATIENCE, conn.close()).await;
                 let code = closed.ok().map(|closed| closed.code);
                 self.write(Record { code, ..self.record(Kind::Closed, What::Leave) });

@@ -224,6 +224,7 @@ impl<S: Stream> ConnHost<'_, S> {
                 watching: false,
             });
             members.push(super::rooms::Member { conn: self.key, watch });
+            entry.watchers += u32::from(watch != Watch::Nothing);
         }
         match entry.interest {
             Interest::Live => self.state.joined.push_back((self.key, room)),
@@ -243,15 +244,15 @@ impl<S: Stream> ConnHost<'_, S> {
             return false;
         };
         let Waiting { watch, track, .. } = entry.waiting.swap_remove(at);
-        if self.io.rooms.get_mut(room).is_some() {
-            return true;
-        }
-        let members = &mut entry.members[half(self.encoding)];
-        let at = members.len() as u32;
-        members.push(super::rooms::Member { conn: self.key, watch });
-        entry.watchers += u32::from(watch != Watch::Nothing);
         let subject = entry.subject.clone();
-        self.io.rooms.push(Membership { room, at, tracked: false, watching: false });
+        // Only the planted bug is a member here already.
+        if self.io.rooms.get_mut(room).is_none() {
+            let members = &mut entry.members[half(self.encoding)];
+            let at = members.len() as u32;
+            members.push(super::rooms::Member { conn: self.key, watch });
+            entry.watchers += u32::from(watch != Watch::Nothing);
+            self.io.rooms.push(Membership { room, at, tracked: false, watching: false });
+        }
         self.state.counted.push(room);
         if let Some(meta) = track {
             self.track(room, meta);
