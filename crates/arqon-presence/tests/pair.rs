@@ -271,7 +271,7 @@ fn orders_arrive_once_and_are_answered() {
 }
 
 #[test]
-fn an_empty_room_is_closed_and_a_forgotten_member_refuses() {
+fn an_empty_room_is_closed_and_a_member_keeps_it() {
     let (mut world, lobby) = (World::settled(15, 1, 1), room("lobby"));
     world.with_agent(0, |agent, now| agent.members(&room("lobby"), 1, now));
     world.run(SLACK);

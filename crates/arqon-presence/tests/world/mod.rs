@@ -325,6 +325,7 @@ impl World {
             let flight =
                 self.flights.iter().enumerate().min_by_key(|(_, f)| (f.at, f.number)).map(|(i, f)| (f.at, i));
             let timer = self.next_timer();
+            assert!(self.flights.len() < 5_000, "a storm of messages");
             let next = flight.map(|(at, _)| at).into_iter().chain(timer.map(|(at, _)| at)).min();
             let Some(next) = next.filter(|at| *at <= end) else { break };
             here = if next > self.now.mono_ms { 0 } else { here + 1 };

@@ -110,6 +110,17 @@ impl State {
         Some(subject)
     }
 
+    /// Tells the hub how many members a room has here, if that has changed.
+    pub(crate) fn report_count(&mut self, room: Key) {
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        let count = entry.member_count();
+        if count != entry.reported {
+            entry.reported = count;
+            let (shard, subject) = (self.index, entry.subject.clone());
+            self.hub.send(ToHub::Members { shard, subject, count });
+        }
+    }
+
     /// Forgets a room that nobody here is a member of or waits for. The next one of this name gets a new key, so that
     /// what the hub still has to say about this one finds nobody.
     fn uninterested(&mut self, room: Key) {
@@ -247,6 +258,8 @@ impl<S: Stream> ConnHost<'_, S> {
             self.track(room, meta);
         }
         if watch != Watch::Nothing {
+            // Before the snapshot is asked for, so that it counts this member.
+            self.state.report_count(room);
             let (shard, conn) = (self.state.index, self.key);
             self.state.hub.send(ToHub::Watch { shard, subject, conn });
         }
