@@ -11,8 +11,8 @@ use arqon_scenario::{Kind, Record, Scenario, Violation, What};
 
 use crate::world::{Twist, perform};
 
-/// Violations that are printed; the others are counted.
-const VIOLATIONS_SHOWN: usize = 10;
+/// Violations of each oracle that are printed; the others are counted.
+const VIOLATIONS_SHOWN: usize = 4;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -60,14 +60,20 @@ pub(crate) fn run(order: Order) -> anyhow::Result<bool> {
         Ok(violations) => violations,
         Err(error) => vec![Violation { oracle: "crash", t_ms: 0, what: format!("{error:#}") }],
     };
-    for violation in violations.iter().take(VIOLATIONS_SHOWN) {
-        println!("VIOLATION {violation}");
+    let mut of_oracle = BTreeMap::<_, usize>::new();
+    for violation in &violations {
+        let count = of_oracle.entry(violation.oracle).or_default();
+        *count += 1;
+        if *count <= VIOLATIONS_SHOWN {
+            println!("VIOLATION {violation}");
+        }
     }
     if violations.is_empty() {
         println!("ok");
         return Ok(true);
     }
-    println!("{} violations, replay with:\n  {replay}", violations.len());
+    let counts: Vec<String> = of_oracle.iter().map(|(oracle, count)| format!("{oracle} {count}")).collect();
+    println!("violations: {}; replay with:\n  {replay}", counts.join(", "));
     Ok(false)
 }
 
