@@ -80,7 +80,7 @@ fn start(path: &Path, seed: u64, more: &[&str]) -> anyhow::Result<(Child, Lines<
 }
 
 /// The mistake that the meta check must notice: an order that comes from a hash map with the kernel's randomness.
-#[expect(clippy::disallowed_types, clippy::iter_over_hash_type, reason = "the mistake is the point")]
+#[expect(clippy::disallowed_types, reason = "the mistake is the point")]
 pub(crate) fn shuffled_by_a_hash_map<T: Clone + Send + 'static>(items: Vec<T>) -> Vec<T> {
     // A thread that was not seeded draws real randomness, as a Shield without the shim would.
     let state = std::thread::spawn(std::hash::RandomState::new).join().unwrap_or_default();

@@ -40,7 +40,10 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Scenario> {
 /// # Errors
 /// The run could not be made; a panic or a failed host inside the world is a failed run, not an error.
 pub(crate) fn run(order: Order) -> anyhow::Result<bool> {
-    assert!(cfg!(tokio_unstable), "build with --cfg tokio_unstable, or `select!` draws unseeded randomness");
+    anyhow::ensure!(
+        cfg!(tokio_unstable),
+        "build with --cfg tokio_unstable, or `select!` draws unseeded randomness"
+    );
     crate::shim::check()?;
     let scenario = load(&order.path)?;
     plant_check(order.plant.as_deref())?;

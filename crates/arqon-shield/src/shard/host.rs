@@ -11,7 +11,7 @@ use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant};
 use arqon_proto::message::{CommandBody, Encoding, Payload, ServerFrame, Watch};
 use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomKey};
-use arqon_proto::time::{Now, millis};
+use arqon_proto::time::Now;
 use arqon_proto::ws::{self, Opcode};
 use bytes::Bytes;
 
@@ -187,9 +187,9 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     }
 
     fn retry_after_ms(&mut self) -> u64 {
-        // A second at least, and spread over the drain window, so that clients do not come back as one herd.
-        let window = millis(self.state.shared.config.drain.window).max(1);
-        1_000 + self.state.entropy.next_u64() % window
+        // These closes meet one client at a time, and it may come back soon. Only a drain meets all at once; it spreads
+        // its own advice over its window.
+        500 + self.state.entropy.next_u64() % 1_500
     }
 
     fn emit(&mut self, output: Output<'_>) {
