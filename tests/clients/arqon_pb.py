@@ -64,7 +64,7 @@ class PbClient(JsonClient):
                 setattr(body, "json" if name == "payload" else name, json.dumps(value).encode())
             elif name == "watch":
                 body.watch = pb.Watch.Value(f"WATCH_{value.upper()}")
-            elif value is not None:
+            else:
                 setattr(body, name, value)
         return delimited(command)
 
