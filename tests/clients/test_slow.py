@@ -9,8 +9,8 @@ from arqon_pb import PbClient
 from conftest import Bus, Enter
 
 PUBLISHERS = 4
-# Each: 6.4 MB of everybody together, which is above the socket buffers of this machine (4 MiB at most to send, a few
-# KiB to receive) and egress_bytes_max (256 KiB). Below publish_burst (200).
+# Together 6.4 MB: more than the largest send buffer of Linux by default (4 MiB), the small receive buffer and
+# egress_bytes_max (256 KiB). Each publisher stays below publish_burst (200).
 EACH = 40
 SIZE = 40_000
 
