@@ -81,7 +81,8 @@ class Raw:
             status = int(head.split(" ")[1])
             if status == 101:
                 return status, None
-            body = await self.reader.read()
+            [length] = [h for h in head.lower().split("\r\n") if h.startswith("content-length:")]
+            body = await self.reader.readexactly(int(length.split(":")[1]))
             return status, json.loads(body)
 
     async def frames(self) -> list[tuple[int, bytes]]:
