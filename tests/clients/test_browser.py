@@ -79,7 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         where = urlsplit(self.server.bus.url)
         self.close_connection = True
         with socket.create_connection((where.hostname, where.port or 80)) as bus:
-            bus.sendall(f"{self.requestline}\r\n{self.headers.as_string()}".replace("\n", "\r\n").encode())
+            lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items()), "", ""]
+            bus.sendall("\r\n".join(lines).encode())
             back = threading.Thread(target=pump, args=(bus, self.connection))
             back.start()
             pump(self.connection, bus)

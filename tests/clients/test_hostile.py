@@ -23,7 +23,7 @@ CONNECT_PB = b"\x04\x08\x01\x12\x00"
 
 
 class Pair(threading.Thread):
-    """Two well-behaved clients in a thread and loop of their own, who answer each other until told to stop."""
+    """Two well-behaved clients in a thread of their own, who answer each other until told to stop."""
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(name="pair")
