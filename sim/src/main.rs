@@ -1,2 +1,114 @@
-//! Placeholder.
-fn main() {}
+//! Breaks ArqonBus in a deterministic world of virtual time, and judges what happened. Start with `README.md`.
+
+mod clock;
+mod driver;
+mod faults;
+mod meta;
+mod net;
+mod recorder;
+mod run;
+mod shield_host;
+mod shim;
+mod spine;
+mod spine_link;
+mod sweep;
+mod token;
+mod world;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Shields, clients, spine and presence in one deterministic world.
+#[derive(Debug, Parser)]
+#[command(name = "sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one seed of a scenario. The same seed gives the same output.
+    Run {
+        /// A scenario file, such as scenarios/smoke.toml.
+        scenario: PathBuf,
+        /// The seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Plant a bug that an oracle must catch (built with --features planted-bugs).
+        #[arg(long)]
+        plant: Option<String>,
+        /// Write the history to this file, one JSON record a line.
+        #[arg(long)]
+        history: Option<PathBuf>,
+        /// Write every event to standard output at TRACE level. 10 to 20 times slower.
+        #[arg(long)]
+        trace: bool,
+        #[arg(long, hide = true)]
+        planted_hash_iteration: bool,
+    },
+    /// Run many seeds of a scenario, each in a process of its own.
+    Sweep {
+        /// A scenario file.
+        scenario: PathBuf,
+        /// The seeds, A..B, B not included.
+        #[arg(long, value_parser = sweep::parse_seeds)]
+        seeds: Range<u64>,
+        /// Processes at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Plant a bug, as in `run`.
+        #[arg(long)]
+        plant: Option<String>,
+    },
+    /// Check the simulator itself: two processes with one seed must write the same TRACE output.
+    Meta {
+        /// A scenario file.
+        scenario: PathBuf,
+        /// The seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Run {
+            scenario: path,
+            seed,
+            plant,
+            history,
+            trace,
+            planted_hash_iteration: hash_iteration,
+        } => {
+            if trace {
+                trace_to_stdout();
+            }
+            run::run(run::Order { path, seed, plant, history, twist: world::Twist { hash_iteration } })
+        }
+        Command::Sweep { scenario, seeds, jobs, plant } => {
+            sweep::sweep(&scenario, seeds, jobs, plant.as_deref())
+        }
+        Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
+    }
+}
+
+/// Everything, without wall time: that would differ between two runs.
+fn trace_to_stdout() {
+    let trace = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    trace.without_time().with_ansi(false).with_writer(std::io::stdout).init();
+}

@@ -66,6 +66,13 @@ impl Slice {
         self.entries.is_empty() && self.members == 0
     }
 
+    /// Whether it knows of everything up to its highest counter, so that what it does not show is removed. One that
+    /// only heard a part cannot tell others what to remove.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.spans.len() == 1 && self.spans.contains(1)
+    }
+
     /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members and the counters of its entries in order,
     /// each as eight big-endian bytes. Zero if vacant.
     #[must_use]
@@ -126,6 +133,8 @@ impl Slice {
                 .map(|(c, _)| *c)
                 .filter(|c| !other.entries.contains_key(c))
                 .collect();
+            // A remove of a counter that is known already leaves the spans as they are, and is news all the same.
+            changes.known |= !gone.is_empty();
             for counter in gone {
                 changes
                     .removed
@@ -214,6 +223,12 @@ impl RoomState {
     #[must_use]
     pub fn len(&self) -> usize {
         self.slices.values().map(|slice| slice.entries.len()).sum()
+    }
+
+    /// Whether nobody is tracked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slices.values().all(|slice| slice.entries.is_empty())
     }
 
     /// Whether no Shield has anybody here, tracked or not.

@@ -164,7 +164,7 @@ fn slice_to_pb(shield: &ShieldId, slice: &Slice) -> pb::Slice {
                 counter: *counter,
                 user: entry.user.as_str().to_owned(),
                 session: session_to_pb(entry.session),
-                meta: entry.meta.to_vec().into(),
+                meta: entry.meta.to_vec(),
             })
             .collect(),
         members_version: slice.members_version,
@@ -200,7 +200,7 @@ fn slice_from_pb(slice: pb::Slice) -> Result<(ShieldId, Slice), Malformed> {
         }
         let user = User::parse(&entry.user).map_err(|_| Malformed)?;
         let session = session_from_pb(&entry.session)?;
-        entries.insert(entry.counter, Entry { user, session, meta: Bytes::from(entry.meta.to_vec()) });
+        entries.insert(entry.counter, Entry { user, session, meta: Bytes::from(entry.meta) });
     }
     let (members_version, members) = (slice.members_version, slice.members);
     // A number of sockets, not a weapon against the sum of all of them.

@@ -144,6 +144,9 @@ proptest! {
         prop_assert_eq!(merged([&a, &b]), merged([&b, &a]));
         prop_assert_eq!(merged([&merged([&a, &b]), &c]), merged([&a, &merged([&b, &c])]));
         prop_assert_eq!(merged([&a, &a]), a.clone());
+        let mut told = a.clone();
+        let news = told.merge(&b).known;
+        prop_assert_eq!(news, told != a, "what changes is news, and nothing else");
         let mut twice = merged([&a, &b]);
         let again = twice.merge(&b);
         prop_assert!(!again.known && again.added.is_empty() && again.removed.is_empty(), "{:?}", again);

@@ -182,11 +182,11 @@ impl Model for Presence {
                 world.replicas.iter().all(|replica| synced_is_true(world, replica))
             }),
             Property::sometimes("a replica shows a session", |_, world: &World| {
-                world.replicas.iter().any(|replica| replica.len() > 0)
+                world.replicas.iter().any(|replica| !replica.is_empty())
             }),
             Property::sometimes("a remove comes before its add", |_, world: &World| {
                 world.replicas.iter().any(|replica| {
-                    replica.len() == 0
+                    replica.is_empty()
                         && replica.slices.values().any(|s| s.incarnation == 1 && !s.spans.is_empty())
                 })
             }),

@@ -242,3 +242,152 @@ impl Front<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: RoomKey = RoomKey { index: 1, generation: 1 };
+    const B: RoomKey = RoomKey { index: 2, generation: 1 };
+
+    fn frames(room: RoomKey, bytes: &'static str) -> RoomFrames {
+        RoomFrames { room, bytes: Bytes::from_static(bytes.as_bytes()), publications: 1 }
+    }
+
+    /// Everything that waits, written in pieces of `step` bytes.
+    fn drain(egress: &mut Egress, step: usize) -> String {
+        let mut out = Vec::new();
+        while let Some(front) = egress.front() {
+            let n = front.bytes().len().min(step);
+            out.extend_from_slice(&front.bytes()[..n]);
+            front.advance(n);
+        }
+        assert_eq!(egress.bytes(), 0, "empty means nothing is counted");
+        String::from_utf8(out).expect("ASCII in, ASCII out")
+    }
+
+    fn write(egress: &mut Egress, n: usize) {
+        egress.front().expect("something waits").advance(n);
+    }
+
+    #[test]
+    fn control_enters_only_between_frames() {
+        for step in 1..8 {
+            let mut egress = Egress::new(Some(Bytes::from_static(b"rest|")));
+            assert_eq!(
+                egress.push_publications(frames(A, "one|"), SlowPolicy::Disconnect, 100),
+                PushOutcome::Queued
+            );
+            assert!(egress.push_control(Bytes::from_static(b"ack|")));
+            assert_eq!(drain(&mut egress, step), "rest|ack|one|");
+        }
+    }
+
+    #[test]
+    fn a_frame_begins_with_its_first_byte_and_not_before() {
+        let mut egress = Egress::default();
+        assert_eq!(
+            egress.push_publications(frames(A, "one|"), SlowPolicy::Disconnect, 100),
+            PushOutcome::Queued
+        );
+        write(&mut egress, 0);
+        assert!(egress.push_control(Bytes::from_static(b"ack|")));
+        assert_eq!(drain(&mut egress, 9), "ack|one|");
+    }
+
+    #[test]
+    fn disconnect_overflows_at_the_bound_in_bytes_and_queues_nothing() {
+        let mut egress = Egress::default();
+        assert_eq!(
+            egress.push_publications(frames(A, "12345"), SlowPolicy::Disconnect, 8),
+            PushOutcome::Queued
+        );
+        assert_eq!(
+            egress.push_publications(frames(A, "678"), SlowPolicy::Disconnect, 8),
+            PushOutcome::Queued
+        );
+        assert_eq!(
+            egress.push_publications(frames(A, "9"), SlowPolicy::Disconnect, 8),
+            PushOutcome::Overflow
+        );
+        assert_eq!(egress.bytes(), 8);
+        write(&mut egress, 1);
+        assert_eq!(egress.push_publications(frames(A, "9"), SlowPolicy::Disconnect, 8), PushOutcome::Queued);
+    }
+
+    #[test]
+    fn drop_oldest_takes_whole_frames_of_its_own_room() {
+        let mut egress = Egress::default();
+        for (room, bytes) in [(B, "b1|"), (A, "a1|"), (A, "a2|"), (A, "a3|")] {
+            assert_eq!(
+                egress.push_publications(frames(room, bytes), SlowPolicy::DropOldest, 12),
+                PushOutcome::Queued
+            );
+        }
+        let outcome = egress.push_publications(frames(A, "a4_|"), SlowPolicy::DropOldest, 12);
+        assert_eq!(outcome, PushOutcome::Dropped { publications: 2 });
+        assert_eq!(egress.take_dropped().collect::<Vec<_>>(), [(A, 2)]);
+        assert_eq!(egress.take_dropped().count(), 0, "told once");
+        assert_eq!(drain(&mut egress, 2), "b1|a3|a4_|");
+    }
+
+    #[test]
+    fn what_cannot_fit_is_dropped_itself_and_the_older_stay() {
+        let mut egress = Egress::default();
+        for policy in [SlowPolicy::DropOldest, SlowPolicy::LatestOnly] {
+            assert_eq!(
+                egress.push_publications(frames(B, "bb"), SlowPolicy::Disconnect, 9),
+                PushOutcome::Queued
+            );
+            let outcome = egress.push_publications(frames(A, "far too long"), policy, 9);
+            assert_eq!(outcome, PushOutcome::Dropped { publications: 1 });
+        }
+        assert_eq!(egress.take_dropped().collect::<Vec<_>>(), [(A, 2)]);
+        assert_eq!(drain(&mut egress, 9), "bbbb");
+    }
+
+    #[test]
+    fn latest_only_keeps_the_newest_of_each_room() {
+        let mut egress = Egress::default();
+        for (room, bytes) in [(A, "a1|"), (B, "b1|"), (A, "a2|"), (B, "b2|"), (A, "a3|")] {
+            let _ = egress.push_publications(frames(room, bytes), SlowPolicy::LatestOnly, 100);
+        }
+        assert_eq!(egress.take_dropped().collect::<Vec<_>>(), [(A, 2), (B, 1)]);
+        assert_eq!(drain(&mut egress, 9), "b2|a3|");
+    }
+
+    #[test]
+    fn a_frame_under_way_is_never_dropped() {
+        let mut egress = Egress::default();
+        assert_eq!(
+            egress.push_publications(frames(A, "first|"), SlowPolicy::LatestOnly, 10),
+            PushOutcome::Queued
+        );
+        write(&mut egress, 2);
+        assert_eq!(
+            egress.push_publications(frames(A, "next|"), SlowPolicy::LatestOnly, 10),
+            PushOutcome::Queued
+        );
+        egress.forget(A);
+        assert_eq!(drain(&mut egress, 1), "rst|");
+    }
+
+    #[test]
+    fn the_control_lane_has_its_own_bound_and_the_farewell_passes_it() {
+        let mut egress = Egress::default();
+        assert!(egress.push_control(Bytes::from(vec![b'c'; EGRESS_CONTROL_BYTES_MAX])));
+        assert!(!egress.push_control(Bytes::from_static(b"x")));
+        assert_eq!(
+            egress.push_publications(frames(A, "late"), SlowPolicy::Disconnect, 100),
+            PushOutcome::Queued
+        );
+        egress.push_farewell(Bytes::from_static(b"bye"));
+        assert!(egress.push_control(Bytes::from_static(b"nothing follows a farewell")));
+        assert_eq!(
+            egress.push_publications(frames(A, "late"), SlowPolicy::Disconnect, 100),
+            PushOutcome::Queued
+        );
+        let out = drain(&mut egress, 4_096);
+        assert_eq!((out.len(), out.ends_with("bye")), (EGRESS_CONTROL_BYTES_MAX + 3, true));
+    }
+}

@@ -3,6 +3,7 @@
 
 pub mod id;
 
+pub mod bucket;
 pub mod code;
 pub mod codec;
 pub mod grant;

@@ -97,6 +97,12 @@ pub struct Cohort {
     pub arrive: Span,
     /// They go for good at this time, if any.
     pub leave: Option<Span>,
+    /// They go without a word: the socket ends and no close is said.
+    #[serde(default)]
+    pub abrupt: bool,
+    /// Whether they join their rooms, and do not only publish there.
+    #[serde(default = "yes")]
+    pub listen: bool,
     /// What they publish, if anything.
     pub publish: Option<Publish>,
     /// How restless they are.

@@ -40,7 +40,7 @@ impl Rng {
     pub fn wait_ms(&mut self, mean_ms: f64) -> u64 {
         // 53 bits make a uniform float in (0, 1]; `ln` of it is finite.
         let unit = ((self.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-        (-unit.ln() * mean_ms).min(1e12).max(1.0) as u64
+        (-unit.ln() * mean_ms).clamp(1.0, 1e12) as u64
     }
 }
 

@@ -143,11 +143,17 @@ where
         let (peer, broker) = peer();
         let peer = tokio::task::spawn_local(peer);
         let hub = tokio::task::spawn_local(hub.run());
+        let ordered = control.clone();
+        let orders = tokio::task::spawn_local(async move {
+            ordered.drain_ordered().await;
+            ordered.drain();
+        });
         for shard in drained {
             let _ = shard.await;
         }
         control.stop();
         let _ = hub.await;
+        orders.abort();
         peer.abort();
         admin.abort();
         drop(broker);

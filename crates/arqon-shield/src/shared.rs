@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arqon_proto::bucket::Bucket;
 use arqon_proto::egress::SlowPolicy;
 use arqon_proto::id::{RoomRef, Tenant};
 use arqon_proto::limits::SessionLimits;
@@ -44,15 +45,33 @@ pub(crate) struct Shared {
 /// Connections by who they belong to. Locked on connect and disconnect only.
 #[derive(Debug, Default)]
 struct Counts {
-    addresses: BTreeMap<IpAddr, usize>,
+    addresses: BTreeMap<IpAddr, Address>,
     tenants: BTreeMap<Tenant, usize>,
 }
+
+/// One client address.
+#[derive(Debug, Default)]
+struct Address {
+    connections: usize,
+    rate: Bucket,
+}
+
+/// Addresses without a connection that may be remembered for their rate, before they are looked through.
+const ADDRESSES_SWEPT_AT: usize = 16_384;
 
 /// A limit that a new connection would break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LimitReached {
     pub(crate) name: &'static str,
     pub(crate) value: usize,
+    /// A rate: the same may succeed after this time.
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+impl LimitReached {
+    const fn count(name: &'static str, value: usize) -> Self {
+        Self { name, value, retry_after_ms: None }
+    }
 }
 
 impl fmt::Display for LimitReached {
@@ -118,19 +137,28 @@ impl Shared {
     }
 
     /// Counts a connection in, before anything costly is done for it.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Permit, LimitReached> {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, now: Now) -> Result<Permit, LimitReached> {
         let limits = &self.config.limits;
         let sockets_max = self.config.shield.sockets_max as usize;
         if self.sockets.load(Ordering::Relaxed) >= sockets_max {
-            return Err(LimitReached { name: "sockets_max", value: sockets_max });
+            return Err(LimitReached::count("sockets_max", sockets_max));
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.addresses.entry(address).or_default();
-        let max = limits.connections_per_address_max as usize;
-        if *count >= max {
-            return Err(LimitReached { name: "connections_per_address_max", value: max });
+        if counts.addresses.len() >= ADDRESSES_SWEPT_AT {
+            counts.addresses.retain(|_, one| one.connections > 0 || !one.rate.is_full(now));
         }
-        *count += 1;
+        let one = counts.addresses.entry(address).or_default();
+        let rate = limits.connect_rate_per_s;
+        one.rate.take(now, rate, limits.connect_burst).map_err(|wait_ms| LimitReached {
+            name: "connect_rate_per_s",
+            value: rate as usize,
+            retry_after_ms: Some(wait_ms),
+        })?;
+        let max = limits.connections_per_address_max as usize;
+        if one.connections >= max {
+            return Err(LimitReached::count("connections_per_address_max", max));
+        }
+        one.connections += 1;
         self.sockets.fetch_add(1, Ordering::Relaxed);
         Ok(Permit { shared: Arc::clone(self), address, tenant: None })
     }
@@ -157,7 +185,7 @@ impl Permit {
         let count = counts.tenants.entry(tenant.clone()).or_default();
         let max = self.shared.config.limits.connections_per_tenant_max as usize;
         if *count >= max {
-            return Err(LimitReached { name: "connections_per_tenant_max", value: max });
+            return Err(LimitReached::count("connections_per_tenant_max", max));
         }
         *count += 1;
         self.tenant = Some(tenant.clone());
@@ -168,19 +196,17 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        leave(&mut counts.addresses, &self.address);
-        if let Some(tenant) = &self.tenant {
-            leave(&mut counts.tenants, tenant);
+        if let Some(one) = counts.addresses.get_mut(&self.address) {
+            one.connections -= 1;
+        }
+        if let Some(tenant) = &self.tenant
+            && let Some(count) = counts.tenants.get_mut(tenant)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.tenants.remove(tenant);
+            }
         }
         self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn leave<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
     }
 }

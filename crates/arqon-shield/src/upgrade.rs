@@ -31,7 +31,7 @@ use tower::ServiceExt as _;
 use crate::env::Stream;
 use crate::metrics::{ConnectResult, Counter};
 use crate::shard::{Accepted, Shard};
-use crate::shared::{Permit, Shared};
+use crate::shared::{LimitReached, Permit, Shared};
 
 /// The path of the socket.
 pub(crate) const CONNECT_PATH: &str = "/v1/connect";
@@ -110,7 +110,7 @@ enum Refusal {
     UnknownSubprotocol,
     Origin,
     TokenInUrl,
-    Limit(String),
+    Limit(LimitReached),
     Draining,
 }
 
@@ -120,17 +120,19 @@ impl Refusal {
             Self::NotWebSocket(_) => StatusCode::UPGRADE_REQUIRED,
             Self::UnknownSubprotocol | Self::TokenInUrl => StatusCode::BAD_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
+            Self::Limit(LimitReached { retry_after_ms: Some(_), .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::Limit(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
 impl Refusal {
-    const fn result(&self) -> ConnectResult {
+    fn result(&self) -> ConnectResult {
         match self {
             Self::NotWebSocket(_) | Self::UnknownSubprotocol | Self::TokenInUrl => ConnectResult::BadRequest,
             Self::Origin => ConnectResult::Origin,
-            Self::Limit(_) => ConnectResult::Full,
+            Self::Limit(LimitReached { name: "sockets_max", .. }) => ConnectResult::Full,
+            Self::Limit(_) => ConnectResult::AddressLimit,
             Self::Draining => ConnectResult::Draining,
         }
     }
@@ -150,7 +152,7 @@ impl fmt::Display for Refusal {
                 "a token in the URL ends up in logs: use the Authorization header, the subprotocol \
                  arqon.bearer.<token>, or the connect command",
             ),
-            Self::Limit(limit) => f.write_str(limit),
+            Self::Limit(limit) => limit.fmt(f),
             Self::Draining => f.write_str("this Shield is draining: connect again, another one will answer"),
         }
     }
@@ -165,7 +167,11 @@ impl IntoResponse for Refusal {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::Limit(_) | Self::Draining => {
+            Self::Limit(LimitReached { retry_after_ms, .. }) => {
+                let seconds = retry_after_ms.unwrap_or(1_000).div_ceil(1_000);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Self::Draining => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::UnknownSubprotocol | Self::TokenInUrl | Self::Origin => {}
@@ -204,20 +210,14 @@ impl FrontDoor {
     }
 
     fn permit(&self) -> Result<Permit, Refusal> {
-        self.shared.enter(self.peer.ip()).map_err(|limit| Refusal::Limit(limit.to_string()))
+        self.shared.enter(self.peer.ip(), self.shared.now()).map_err(Refusal::Limit)
     }
 
     /// Browsers send Origin, and only they: another site's page must not use its visitor's network position.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().map_err(|_| Refusal::Origin)?;
-        let allowed = &self.shared.config.origin.allowed;
-        if allowed.iter().any(|one| one == "*" || one == origin) {
-            return Ok(());
-        }
-        let host = origin.split_once("://").map(|(_, host)| host);
-        let same = host.is_some() && headers.get(header::HOST).and_then(|value| value.to_str().ok()) == host;
-        if same { Ok(()) } else { Err(Refusal::Origin) }
+        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+        let allowed = self.shared.config.origin.allows(text(header::ORIGIN), text(header::HOST));
+        if allowed { Ok(()) } else { Err(Refusal::Origin) }
     }
 }
 

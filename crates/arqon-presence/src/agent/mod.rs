@@ -163,6 +163,7 @@ pub struct Agent {
     occupied_since: Option<u64>,
     flush_at: Option<u64>,
     hello_at: Option<u64>,
+    hello_last: Option<u64>,
     heartbeat_at: Option<u64>,
     repair_at: Option<u64>,
     next: Option<u64>,
@@ -180,7 +181,8 @@ impl Agent {
         let mut agent = Self {
             config,
             incarnation: now.wall_ms.max(1),
-            counter: 0,
+            // The first one is never written: a full slice always has a range, even of a Shield that wrote nothing.
+            counter: 1,
             rooms: BTreeMap::new(),
             peers,
             outputs: VecDeque::new(),
@@ -192,6 +194,7 @@ impl Agent {
             occupied_since: None,
             flush_at: None,
             hello_at: None,
+            hello_last: None,
             heartbeat_at: None,
             repair_at: None,
             next: None,
@@ -284,7 +287,7 @@ impl Agent {
         let Some(room) = self.rooms.get_mut(subject).filter(|room| !room.watched) else { return };
         room.watch(&cx);
         self.outputs.push_back(AgentOutput::SubscribeControl(wire::presence_subject(subject)));
-        self.compare(&[subject.clone()]);
+        self.compare(std::slice::from_ref(subject));
         self.mark(subject, now);
         self.settle(now);
     }

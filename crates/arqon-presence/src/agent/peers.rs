@@ -85,10 +85,10 @@ impl Peers {
         true
     }
 
-    pub(super) fn set_registered(&mut self, brain: &ShieldId, registered: bool) {
-        if let Some(peer) = self.brains.get_mut(brain) {
-            peer.registered = registered;
-        }
+    /// Notes whether a Brain holds our lease, and returns whether that is news.
+    pub(super) fn set_registered(&mut self, brain: &ShieldId, registered: bool) -> bool {
+        let Some(peer) = self.brains.get_mut(brain) else { return false };
+        std::mem::replace(&mut peer.registered, registered) != registered
     }
 
     pub(super) fn forget_registrations(&mut self) {

@@ -134,19 +134,17 @@ impl Agent {
     }
 
     fn welcome(&mut self, from: &ShieldId, welcome: &pb::Welcome, now: Now) {
-        if welcome.instance != self.config.instance {
+        if !self.is_ours(welcome.instance, welcome.answers) {
             return;
         }
         if !welcome.accepted {
             self.reincarnate(welcome.incarnation, now);
             return;
         }
-        // An answer to a hello of a life that is over says nothing about this one.
-        if welcome.incarnation != self.incarnation {
+        self.occupied_since = None;
+        if !self.peers.set_registered(from, true) {
             return;
         }
-        self.occupied_since = None;
-        self.peers.set_registered(from, true);
         self.heartbeat_at = Some(now.mono_ms);
         self.repair_at = Some(now.mono_ms);
         if !self.dirty.is_empty() {
@@ -154,8 +152,14 @@ impl Agent {
         }
     }
 
+    /// Whether an answer is meant for this process and its present life. A late answer to an earlier life would
+    /// otherwise end this one, and so on without end.
+    fn is_ours(&self, instance: u64, answers: u64) -> bool {
+        instance == self.config.instance && answers == self.incarnation
+    }
+
     fn forgotten(&mut self, from: &ShieldId, forgotten: &pb::Forgotten, now: Now) {
-        if forgotten.instance != self.config.instance {
+        if !self.is_ours(forgotten.instance, forgotten.answers) {
             return;
         }
         self.peers.set_registered(from, false);
@@ -167,7 +171,8 @@ impl Agent {
 
     fn occupied(&mut self, from: &ShieldId, occupied: &pb::Occupied, now: Now) {
         // Of two the later stops; the earlier one need not care.
-        if occupied.instance != self.config.instance || occupied.holder_incarnation > self.incarnation {
+        let ours = self.is_ours(occupied.instance, occupied.answers);
+        if !ours || occupied.holder_incarnation > self.incarnation {
             return;
         }
         self.peers.set_registered(from, false);

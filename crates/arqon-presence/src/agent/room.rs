@@ -212,6 +212,12 @@ impl AgentRoom {
         digest(slices.into_iter())
     }
 
+    /// The other Shields that have anybody here.
+    pub(super) fn others(&self) -> Vec<String> {
+        let others = self.others.slices.iter().filter(|(_, slice)| !slice.is_vacant());
+        others.map(|(shield, _)| shield.as_str().to_owned()).collect()
+    }
+
     /// Moves own entries to fresh counters of a new incarnation.
     pub(super) fn reincarnate(&mut self, counter: &mut u64, cx: &Context<'_>) {
         let before: Vec<(u64, Entry)> =

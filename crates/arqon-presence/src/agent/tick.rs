@@ -8,6 +8,9 @@ use super::{Agent, AgentOutput, context};
 use crate::crdt::RoomState;
 use crate::{hash, wire};
 
+/// Milliseconds between two hellos, at least.
+const HELLO_GAP_MS: u64 = 100;
+
 impl Agent {
     /// Says whether the spine can be reached. Subscriptions are the link's business; this only greets and compares.
     pub fn link(&mut self, up: bool, now: Now) {
@@ -95,9 +98,13 @@ impl Agent {
     }
 
     fn greet(&mut self, now: Now) {
+        // Many reasons at once are one hello: every Brain answers it.
+        let soonest = self.hello_last.map_or(0, |last| last.saturating_add(HELLO_GAP_MS));
+        self.hello_at = self.hello_at.map(|at| at.max(soonest));
         if self.hello_at.is_some_and(|at| at <= now.mono_ms) {
             self.send(wire::BRAIN.to_owned(), pb::Hello {});
             self.hello_at = None;
+            self.hello_last = Some(now.mono_ms);
         }
         // Again and again until every Brain we hear holds our lease.
         if self.hello_at.is_none() && self.peers.wants_hello(now.mono_ms) {
@@ -137,14 +144,21 @@ impl Agent {
 
     /// Asks the Brains for what differs from our view of these rooms.
     pub(super) fn compare(&mut self, rooms: &[Subject]) {
-        let digests = rooms.iter().filter_map(|subject| {
-            self.rooms.get(subject).map(|room| (subject.clone(), room.digest(&self.config.shield)))
-        });
-        let digests: Vec<_> = digests.collect();
-        let mut pages = Vec::new();
-        wire::digest_pages(digests, |_, _, rooms| pages.push(pb::Compare { rooms }));
-        for page in pages.into_iter().filter(|page| !page.rooms.is_empty()) {
-            self.send(wire::BRAIN.to_owned(), page);
+        let (mut bytes, mut page) = (0, Vec::new());
+        for subject in rooms {
+            let Some(room) = self.rooms.get(subject) else { continue };
+            let (digest, shields) = (room.digest(&self.config.shield), room.others());
+            let size = 32 + subject.as_str().len() + shields.iter().map(|name| 2 + name.len()).sum::<usize>();
+            if bytes + size > wire::PAGE_BYTES_MAX && !page.is_empty() {
+                let rooms = std::mem::take(&mut page);
+                self.send(wire::BRAIN.to_owned(), pb::Compare { rooms });
+                bytes = 0;
+            }
+            bytes += size;
+            page.push(pb::Watched { subject: subject.as_str().to_owned(), digest, shields });
+        }
+        if !page.is_empty() {
+            self.send(wire::BRAIN.to_owned(), pb::Compare { rooms: page });
         }
     }
 

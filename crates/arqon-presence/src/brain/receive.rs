@@ -15,8 +15,8 @@ impl Brain {
     /// Takes a message of a control subject. What breaks the protocol is counted and ignored.
     pub fn receive(&mut self, subject: &str, payload: &[u8], now: Now) {
         let done = wire::decode(payload).and_then(|message| match subject {
-            wire::BRAIN => self.from_shield(message, now),
-            wire::BRAINS => self.from_brain(message, now),
+            wire::BRAIN => self.on_shield(message, now),
+            wire::BRAINS => self.on_brain(message, now),
             _ => Err(Malformed),
         });
         if done.is_err() {
@@ -25,16 +25,19 @@ impl Brain {
         self.settle(now);
     }
 
-    fn from_shield(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
+    fn on_shield(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
         let Message { from, instance, incarnation, body } = message;
         if matches!(body, Body::Hello(_)) {
             self.hello(&from, instance, incarnation, now);
             return Ok(());
         }
         if !self.registry.extend(&from, instance, incarnation, now.mono_ms) {
-            // Also what a Shield we gave up hears: it comes back under a new incarnation.
-            let forgotten = pb::Forgotten { instance, incarnation: self.registry.seen(&from) };
-            if !matches!(body, Body::Bye(_)) {
+            // Also what a Shield we gave up hears: it comes back under a new incarnation. A late word of a life that
+            // the same process has left itself needs no answer.
+            let forgotten =
+                pb::Forgotten { instance, incarnation: self.registry.seen(&from), answers: incarnation };
+            let late = self.registry.has_moved_on(&from, instance, incarnation);
+            if !late && !matches!(body, Body::Bye(_)) {
                 self.send(wire::shield_subject(&from), forgotten);
             }
             return Ok(());
@@ -53,7 +56,7 @@ impl Brain {
                 self.merge(rooms, now);
             }
             Body::Digests(digests) => return self.digests_of(&from, &digests),
-            Body::Compare(compare) => return self.compare(&from, &compare),
+            Body::Compare(compare) => return self.compare(&from, &compare, now),
             Body::OrderReply(reply) if reply.brain == self.config.name.as_str() => {
                 self.order_reply(&from, reply.id);
             }
@@ -69,7 +72,7 @@ impl Brain {
         Ok(())
     }
 
-    fn from_brain(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
+    fn on_brain(&mut self, message: Message, now: Now) -> Result<(), Malformed> {
         let Message { from, body, .. } = message;
         if from == self.config.name {
             return Ok(());
@@ -110,15 +113,19 @@ impl Brain {
                 if incarnation > before {
                     self.supersede(from, incarnation, now);
                 }
-                self.send(to.clone(), pb::Welcome { instance, incarnation, accepted: true });
+                self.send(
+                    to.clone(),
+                    pb::Welcome { instance, incarnation, accepted: true, answers: incarnation },
+                );
                 let beacon = self.beacon(now);
                 self.send(to, beacon);
             }
-            Greeting::Higher(incarnation) => {
-                self.send(to, pb::Welcome { instance, incarnation, accepted: false });
+            Greeting::Higher(seen) => {
+                let answers = incarnation;
+                self.send(to, pb::Welcome { instance, incarnation: seen, accepted: false, answers });
             }
             Greeting::Occupied(holder_incarnation) => {
-                self.send(to, pb::Occupied { instance, holder_incarnation });
+                self.send(to, pb::Occupied { instance, holder_incarnation, answers: incarnation });
             }
             Greeting::Full => self.refused += 1,
         }
@@ -140,10 +147,13 @@ impl Brain {
         }
     }
 
+    /// The digests of a Shield's slices. One that is not whole never has the digest the Shield will send.
     fn slices_of<'a>(&'a self, shield: &'a ShieldId) -> impl Iterator<Item = (&'a Subject, u64)> {
-        let slice =
-            move |room: &'a BrainRoom| room.state.slices.get(shield).filter(|slice| !slice.is_vacant());
-        self.rooms.iter().filter_map(move |(subject, room)| slice(room).map(|s| (subject, s.digest())))
+        let digest = |slice: &Slice| if slice.is_whole() { slice.digest() } else { !slice.digest() };
+        let slices = self.rooms.iter().filter_map(move |(subject, room)| {
+            room.state.slices.get(shield).map(|slice| (subject, digest(slice)))
+        });
+        slices.filter(|(_, digest)| *digest != 0)
     }
 
     fn digests_of(&mut self, from: &ShieldId, digests: &pb::Digests) -> Result<(), Malformed> {
@@ -156,17 +166,37 @@ impl Brain {
     }
 
     /// Answers with the whole of every room that differs from what a Shield shows.
-    fn compare(&mut self, from: &ShieldId, compare: &pb::Compare) -> Result<(), Malformed> {
+    fn compare(&mut self, from: &ShieldId, compare: &pb::Compare, now: Now) -> Result<(), Malformed> {
         let mut differ = Vec::new();
         for theirs in &compare.rooms {
             let subject = Subject::parse(&theirs.subject).map_err(|_| Malformed)?;
             let mine = self.rooms.get(&subject).map_or(0, |room| room.state.digest());
             if mine != theirs.digest {
                 differ.push(theirs.subject.as_str());
+                self.ask_for_missing(from, &subject, &theirs.shields, now)?;
             }
         }
         let states = self.states(differ.into_iter())?;
         self.send_updates(&wire::shield_subject(from), &states);
+        Ok(())
+    }
+
+    /// A Shield shows somebody of whom we know nothing: only the writer can say what became of them.
+    fn ask_for_missing(
+        &mut self,
+        from: &ShieldId,
+        subject: &Subject,
+        shields: &[String],
+        now: Now,
+    ) -> Result<(), Malformed> {
+        for name in shields {
+            let shield = ShieldId::parse(name).map_err(|_| Malformed)?;
+            let known = self.rooms.get(subject).is_some_and(|room| room.state.slices.contains_key(&shield));
+            if !known && shield != *from && self.registry.is_up(&shield, now.mono_ms) {
+                let pull = pb::Pull { to: name.clone(), subjects: vec![subject.as_str().to_owned()] };
+                self.send(wire::shield_subject(&shield), pull);
+            }
+        }
         Ok(())
     }
 
@@ -188,6 +218,10 @@ impl Brain {
     fn merge(&mut self, rooms: Vec<(Subject, RoomState)>, now: Now) {
         for (subject, delta) in rooms {
             if !self.rooms.contains_key(&subject) && !self.create(&subject, &delta, now) {
+                // Somebody may still show who was in it.
+                if delta.is_vacant() {
+                    self.send_updates(&wire::presence_subject(&subject), &[(subject.clone(), delta)]);
+                }
                 continue;
             }
             let Some(room) = self.rooms.get_mut(&subject) else { continue };

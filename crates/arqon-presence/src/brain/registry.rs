@@ -87,6 +87,13 @@ impl Registry {
         holds
     }
 
+    /// Whether this process holds the name and has taken a newer life than this one.
+    pub(super) fn has_moved_on(&self, shield: &ShieldId, instance: u64, incarnation: u64) -> bool {
+        self.shields.get(shield).is_some_and(|known| {
+            known.instance == instance && known.incarnation > incarnation && known.lease_until.is_some()
+        })
+    }
+
     /// The highest incarnation seen or given up; 0 if there was none.
     pub(super) fn seen(&self, shield: &ShieldId) -> u64 {
         self.shields.get(shield).map_or(0, |known| known.incarnation.max(known.floor.saturating_sub(1)))
@@ -123,8 +130,13 @@ impl Registry {
         lease.is_some_and(|until| now < until.saturating_add(self.grace))
     }
 
+    /// Whether its lease runs.
+    pub(super) fn is_up(&self, shield: &ShieldId, now: u64) -> bool {
+        self.shields.get(shield).and_then(|known| known.lease_until).is_some_and(|until| now < until)
+    }
+
     pub(super) fn up_list(&self, now: u64) -> Vec<(ShieldId, u64)> {
-        let up = self.shields.iter().filter(|(_, known)| known.lease_until.is_some_and(|until| now < until));
+        let up = self.shields.iter().filter(|(shield, _)| self.is_up(shield, now));
         up.map(|(shield, known)| (shield.clone(), known.incarnation)).collect()
     }
 

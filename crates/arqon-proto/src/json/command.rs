@@ -42,7 +42,8 @@ pub fn decode_command(item: &[u8]) -> Result<Command<'_>> {
 #[must_use]
 pub fn command_id(item: &[u8]) -> u32 {
     let mut id = None;
-    let Ok(mut scanner) = Scanner::new(item) else { return 0 };
+    let readable = std::str::from_utf8(item).map_or_else(|error| error.valid_up_to(), str::len);
+    let Ok(mut scanner) = Scanner::new(&item[..readable]) else { return 0 };
     // What stands behind the fault cannot be read, but an id in front of it can.
     let _ = scanner.object(|scanner, key| match key {
         "id" => scanner.once(&mut id, "id", Scanner::u32),

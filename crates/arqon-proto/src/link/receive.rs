@@ -7,6 +7,7 @@ use super::room::Room;
 use super::source::{Mark, Missed};
 use super::{Link, LinkSink, LinkStats, SpineCommand};
 use crate::code::ErrorCode;
+use crate::planted::{self, Bug};
 use crate::spine::{Publication, Tails};
 use crate::time::{Now, millis};
 
@@ -26,7 +27,9 @@ impl Link {
         let hole_until_ms = now.after(self.config.tail_for).saturating_add(millis(self.config.tail_interval));
         let own = [&self.barrier_subject, &self.tails_subject];
         let controls = self.controls.iter().filter(|c| !own.contains(c));
-        for subject in own.into_iter().chain(controls) {
+        // Without tails as well, or the link would tell the losses that this bug is to hide.
+        let forgets = planted::is(Bug::ForgetResubscribe) && self.rooms.values().any(|r| r.established);
+        for subject in own.into_iter().chain(controls).filter(|s| !forgets || **s != self.tails_subject) {
             self.waiting.push_back(SpineCommand::Subscribe { subject: subject.clone() });
         }
         for (wire, room) in &mut self.rooms {
@@ -35,7 +38,7 @@ impl Link {
             }
             room.awaits = number;
             batch.joins.push(wire.clone());
-            if !(room.established && forgets_to_resubscribe()) {
+            if !(room.established && forgets) {
                 self.waiting.push_back(SpineCommand::Subscribe { subject: wire.clone() });
             }
         }
@@ -183,7 +186,7 @@ fn receive(
     }
     tell(room, missed, stats, out);
     // Before the room is live nobody was promised anything, and nobody may get anything.
-    if !room.established {
+    if !room.established && !planted::is(Bug::DeliverBeforeAck) {
         return;
     }
     if let Some(msg_id) = publication.msg_id {
@@ -212,9 +215,4 @@ fn tell(room: &mut Room, missed: Missed, stats: &mut LinkStats, out: &mut impl L
 fn tell_unknown(room: &mut Room, stats: &mut LinkStats, out: &mut impl LinkSink) {
     room.sources.resync();
     tell(room, Missed::Unknown, stats, out);
-}
-
-/// A planted bug for proving that the simulator's oracles see it.
-fn forgets_to_resubscribe() -> bool {
-    false
 }

@@ -219,12 +219,16 @@ fn write_body(body: &ServerBody<'_>, out: &mut Vec<u8>) {
             UnsubscribedView { room, code }.encode(out);
         }
         ServerBody::Published | ServerBody::Tracked | ServerBody::Untracked | ServerBody::Pong => {}
-        ServerBody::Refreshed { ttl_ms } => RefreshedView { ttl_ms: *ttl_ms, ..Default::default() }.encode(out),
+        ServerBody::Refreshed { ttl_ms } => {
+            RefreshedView { ttl_ms: *ttl_ms, ..Default::default() }.encode(out)
+        }
         ServerBody::Publication(publication) => write_publication(publication, out),
         ServerBody::Gap { room, missed } => {
             GapView { room, missed: *missed }.encode(out);
         }
-        ServerBody::TokenExpiring { in_ms } => TokenExpiringView { in_ms: *in_ms, ..Default::default() }.encode(out),
+        ServerBody::TokenExpiring { in_ms } => {
+            TokenExpiringView { in_ms: *in_ms, ..Default::default() }.encode(out)
+        }
         ServerBody::Disconnect(disconnect) => DisconnectView {
             code: disconnect.code.number().into(),
             name: disconnect.code.name(),

@@ -43,8 +43,10 @@ impl Session {
     }
 
     /// Takes one command. It is answered here, or a membership or publish is left waiting for its answer.
-    pub(super) fn command<H: Host>(&mut self, command: &Command<'_>, turn: &mut Turn<'_, H>) {
-        match self.execute(command.id, &command.body, turn) {
+    fn command<H: Host>(&mut self, command: &Command<'_>, turn: &mut Turn<'_, H>) {
+        let outcome = self.execute(command.id, &command.body, turn);
+        turn.host.took(&command.body, outcome.as_ref().err().map(|refused| refused.code));
+        match outcome {
             Ok(()) => self.errors_in_a_row = 0,
             Err(refused) => self.refuse(command.id, &refused, turn),
         }
@@ -291,6 +293,7 @@ fn replacement<'a>(
 }
 
 pub(super) fn is_one_json_line(content: &[u8]) -> bool {
-    !content.iter().any(|b| matches!(b, b'\n' | b'\r'))
-        && serde_json::from_slice::<IgnoredAny>(content).is_ok()
+    // From a `str`, because `IgnoredAny` skips over strings without looking whether they are UTF-8.
+    let Ok(text) = std::str::from_utf8(content) else { return false };
+    !text.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

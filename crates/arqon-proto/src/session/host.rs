@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::code::{CloseCode, ErrorCode};
 use crate::grant::Identity;
 use crate::id::{RoomRef, SessionId, Tenant};
-use crate::message::{Payload, ServerFrame, Watch};
+use crate::message::{CommandBody, Payload, ServerFrame, Watch};
 use crate::time::Now;
 
 /// The host's handle of a room it knows.
@@ -49,6 +49,11 @@ pub trait Host {
 
     /// When a client that is sent away now should come back, in milliseconds; jittered, so that not all come at once.
     fn retry_after_ms(&mut self) -> u64;
+
+    /// Hears of every command that could be read, and why it was refused at once, if it was. For counting.
+    fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {
+        let _ = (command, refused);
+    }
 
     /// Does what the session decided. Called in order, and never calls back into the session.
     fn emit(&mut self, output: Output<'_>);

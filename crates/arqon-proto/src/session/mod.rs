@@ -16,7 +16,6 @@
 //!
 //! `membership.rs` has the commands about rooms, `commands.rs` the others, `timer.rs` what a session waits for.
 
-mod bucket;
 mod commands;
 mod host;
 mod membership;
@@ -29,10 +28,10 @@ use smallvec::SmallVec;
 
 pub use self::host::{AuthError, Host, Output, PolicyAction, PolicyEvent, Refusal, RoomKey, Verdict};
 
-use self::bucket::Bucket;
 use self::membership::Membership;
 use self::refused::{Refused, reason_of};
 use self::timer::{Timer, Timers};
+use crate::bucket::Bucket;
 use crate::code::{CloseCode, ErrorCode};
 use crate::grant::Identity;
 use crate::id::SessionId;

@@ -68,8 +68,12 @@ impl<'h> Index<'h> {
             }
             return;
         }
-        if r.what == What::Leave {
+        if r.what == What::Leave && r.kind == Kind::Invoke {
+            // It stops reading here, whenever its connection is really over.
             self.gone.insert(r.actor, r.t_ms);
+            if let Some(conn) = self.conns.get_mut(&(r.actor, r.conn)) {
+                conn.leave_all(r.t_ms);
+            }
             return;
         }
         let conn = self.conns.entry((r.actor, r.conn)).or_default();
@@ -101,6 +105,10 @@ impl<'h> Index<'h> {
 impl<'h> Conn<'h> {
     fn close(&mut self, t_ms: u64) {
         self.closed_ms.get_or_insert(t_ms);
+        self.leave_all(t_ms);
+    }
+
+    fn leave_all(&mut self, t_ms: u64) {
         for member in &mut self.members {
             member.end_ms.get_or_insert(t_ms);
         }

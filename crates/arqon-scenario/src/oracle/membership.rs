@@ -1,50 +1,44 @@
 //! Who may hear what: only a member, and only who holds a grant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
 use crate::history::{Kind, Record, What};
 use crate::plan::FORBIDDEN_ROOM;
 
-/// Where a connection stands with a room.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Asked to join with this command, not answered.
-    Joining(u32),
-    /// Joined.
-    Member,
-    /// Asked to leave; frames on their way may still come.
-    Leaving,
-    /// Left, refused or ended.
-    Outside,
+/// Where a connection stands with a room. Commands may be pipelined: each answer counts for its own command.
+#[derive(Default)]
+struct Standing {
+    /// Asked to join with these commands, not answered.
+    joining: BTreeSet<u32>,
+    /// Answered last: in or out.
+    member: bool,
+    /// The latest leave that was answered: an older join that is answered after it changes nothing.
+    left_by: u32,
 }
 
 /// Publications come between the subscribe ack and the leave ack, by the order of the connection itself.
 pub(super) fn no_delivery_outside(history: &[Record]) -> Vec<Violation> {
-    let mut standings = BTreeMap::new();
+    let mut standings: BTreeMap<_, Standing> = BTreeMap::new();
     let mut found = Vec::new();
     for r in history.iter().filter(|r| r.room.is_some()) {
-        let standing = standings.entry((r.actor, r.conn, r.room_name())).or_insert(Standing::Outside);
+        let standing = standings.entry((r.actor, r.conn, r.room_name())).or_default();
         match (r.kind, r.what) {
-            (Kind::Invoke, What::Subscribe) if *standing == Standing::Outside => {
-                *standing = Standing::Joining(r.id)
+            (Kind::Invoke, What::Subscribe) => drop(standing.joining.insert(r.id)),
+            (Kind::Ok, What::Subscribe) => {
+                standing.member |= standing.joining.remove(&r.id) && r.id > standing.left_by;
             }
-            (Kind::Ok, What::Subscribe) if *standing == Standing::Joining(r.id) => {
-                *standing = Standing::Member
+            (Kind::Fail, What::Subscribe) => drop(standing.joining.remove(&r.id)),
+            (Kind::Ok, What::Unsubscribe) => {
+                standing.member = false;
+                standing.left_by = standing.left_by.max(r.id);
             }
-            (Kind::Fail, What::Subscribe) if *standing == Standing::Joining(r.id) => {
-                *standing = Standing::Outside
-            }
-            (Kind::Invoke, What::Unsubscribe) if *standing == Standing::Member => {
-                *standing = Standing::Leaving
-            }
-            (Kind::Fail, What::Unsubscribe) if *standing == Standing::Leaving => *standing = Standing::Member,
-            (Kind::Ok, What::Unsubscribe) | (Kind::Closed, _) => *standing = Standing::Outside,
-            (Kind::Recv, _) => {
-                let when = match standing {
-                    Standing::Member | Standing::Leaving => continue,
-                    Standing::Joining(_) => "before its subscribe was answered",
-                    Standing::Outside => "while it was no member",
+            (Kind::Closed, _) => standing.member = false,
+            (Kind::Recv, _) if !standing.member => {
+                let when = if standing.joining.is_empty() {
+                    "while it was no member"
+                } else {
+                    "before its subscribe was answered"
                 };
                 let what = format!(
                     "{}.{} got {} of {} in {} {when}",

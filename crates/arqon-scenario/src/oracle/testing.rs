@@ -130,6 +130,18 @@ fn frames_before_the_subscribe_ack_and_after_the_leave_ack() {
     };
     assert_eq!(leave(160), ["no_delivery_outside_membership"]);
     assert_eq!(leave(210), [""; 0], "frames on their way come until the leave is answered");
+    let again = |unanswered_ms: u64| {
+        let line = |t, kind, what, id| rec(t, 2, kind, what, id).room("lobby");
+        let leave =
+            [line(150, Kind::Invoke, What::Unsubscribe, 9), line(152, Kind::Ok, What::Unsubscribe, 9)];
+        let join = [
+            line(151, Kind::Invoke, What::Subscribe, 10),
+            line(unanswered_ms, Kind::Ok, What::Subscribe, 10),
+        ];
+        changed(|r| r.kind == Kind::Presence, [leave, join].concat())
+    };
+    assert_eq!(again(153), [""; 0], "left and joined again in one go");
+    assert_eq!(again(203), ["no_delivery_outside_membership"]);
     let ended = Record { code: Some(119), ..rec(150, 2, Kind::Closed, What::Other, 0).room("lobby") };
     let after = changed(|r| is_recv(r, 2, 3) || r.kind == Kind::Presence, vec![ended]);
     assert_eq!(after, ["no_delivery_outside_membership"], "the server's own end counts as well");
@@ -218,6 +230,12 @@ fn after_the_heal_everybody_is_back_and_can_publish() {
     let fail = |r: &Record| r.kind == Kind::Ok && r.what == What::Publish && r.seq == 3;
     let refused = rec(9_503, 1, Kind::Fail, What::Publish, 13).room("lobby").code(112);
     assert_eq!(changed(fail, vec![refused]), ["publish_ok"]);
+    let leave = |kind| rec(9_400, 2, kind, What::Leave, 0);
+    let left = changed(
+        |r| is_recv(r, 2, 3) || r.kind == Kind::Presence,
+        vec![leave(Kind::Invoke), leave(Kind::Closed)],
+    );
+    assert_eq!(left, [""; 0], "who goes for good is owed nothing");
     let closed = rec(6_000, 3, Kind::Closed, What::Other, 0);
     assert_eq!(with(vec![closed.clone()]), ["all_reconnected"]);
     let left = Record { actor: 3, ..Record::world(6_000, Kind::Invoke, What::Leave) };

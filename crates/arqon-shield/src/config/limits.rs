@@ -57,7 +57,7 @@ section! {
         /// Connections of one tenant on this Shield. Default 10000. Further ones are closed with 4004.
         connections_per_tenant_max: u32 = 10_000,
         /// Connections of one client address. Default 1000: an office behind one address fits. Behind a proxy every client has the
-        /// proxy's address: raise it to shield.sockets_max there. Further ones are closed with 4004.
+        /// proxy's address: raise it to shield.sockets_max there. Further ones are refused with HTTP 503.
         connections_per_address_max: u32 = 1_000,
         /// New connections per second of one client address, sustained. Default 100. Above it the upgrade is refused with HTTP 429.
         connect_rate_per_s: u32 = 100,

@@ -57,7 +57,7 @@ section! {
     /// Which web pages may connect. Programs that send no Origin header are not concerned.
     OriginConfig = "origin" {
         /// Origins of web pages that may connect, such as ["https://app.example.com"]. Default []: only pages whose host and port are those
-        /// of the request itself. ["*"] lets every page of the web use a token it has got hold of.
+        /// of the request itself. A port of * stands for any. ["*"] lets every page of the web use a token it has got hold of.
         allowed: Vec<String> = Vec::new(),
     }
 }
@@ -292,6 +292,17 @@ impl OriginConfig {
             let authority = origin.split_once("://").map(|(_, authority)| authority);
             return matches!((authority, host), (Some(a), Some(h)) if a.eq_ignore_ascii_case(h));
         }
-        self.allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+        self.allowed.iter().any(|allowed| match allowed.strip_suffix(":*") {
+            Some(without_port) => split_port(origin).eq_ignore_ascii_case(without_port),
+            None => allowed == "*" || allowed.eq_ignore_ascii_case(origin),
+        })
+    }
+}
+
+/// An origin without its port.
+fn split_port(origin: &str) -> &str {
+    match origin.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => origin,
     }
 }

@@ -114,6 +114,12 @@ impl<P: Spine> Hub<P> {
             if let Some(event) = event {
                 self.spine_events(event, now).await;
             }
+            // A busy spine comes first above; this is the shards' turn all the same.
+            while batch.len() < MESSAGES_PER_TURN
+                && let Ok(message) = inbox.try_recv()
+            {
+                batch.push(message);
+            }
             for message in batch.drain(..) {
                 self.message(message, now);
             }

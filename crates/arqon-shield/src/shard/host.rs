@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::codec;
 use arqon_proto::grant::{Identity, Peer};
-use arqon_proto::id::{RoomRef, SessionId, Tenant};
-use arqon_proto::message::{Encoding, Payload, ServerFrame, Watch};
+use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant};
+use arqon_proto::message::{CommandBody, Encoding, Payload, ServerFrame, Watch};
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomKey};
 use arqon_proto::time::{Now, millis};
 use arqon_proto::ws::{self, Opcode};
@@ -94,6 +95,32 @@ impl State {
         write(&mut io.out);
     }
 
+    /// The subject of a room.
+    fn subject_of(&self, room: Key) -> Option<Subject> {
+        let subject = self.rooms.get(room)?.subject.clone();
+        if planted::is(Bug::WrongTenant) {
+            let (_, name) = subject.split();
+            let mut others =
+                self.rooms.keys().filter_map(|key| self.rooms.get(key)).map(|entry| &entry.subject);
+            return others
+                .find(|other| **other != subject && other.split().1 == name)
+                .cloned()
+                .or(Some(subject));
+        }
+        Some(subject)
+    }
+
+    /// Tells the hub how many members a room has here, if that has changed.
+    pub(crate) fn report_count(&mut self, room: Key) {
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        let count = entry.member_count();
+        if count != entry.reported {
+            entry.reported = count;
+            let (shard, subject) = (self.index, entry.subject.clone());
+            self.hub.send(ToHub::Members { shard, subject, count });
+        }
+    }
+
     /// Forgets a room that nobody here is a member of or waits for. The next one of this name gets a new key, so that
     /// what the hub still has to say about this one finds nobody.
     fn uninterested(&mut self, room: Key) {
@@ -155,6 +182,10 @@ impl<S: Stream> Host for ConnHost<'_, S> {
         rooms.intern(tenant, room, policy, self.now.mono_ms).map(room_key).ok_or(ErrorCode::Overloaded)
     }
 
+    fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {
+        self.state.metrics.count(Counter::Commands(command.into(), refused));
+    }
+
     fn retry_after_ms(&mut self) -> u64 {
         // A second at least, and spread over the drain window, so that clients do not come back as one herd.
         let window = millis(self.state.shared.config.drain.window).max(1);
@@ -184,6 +215,17 @@ impl<S: Stream> ConnHost<'_, S> {
         let Some(entry) = self.state.rooms.get_mut(room) else { return };
         let waiting = Waiting { conn: self.key, watch, track: track.map(Bytes::copy_from_slice) };
         entry.waiting.push(waiting);
+        if planted::is(Bug::DeliverBeforeAck) {
+            let members = &mut entry.members[half(self.encoding)];
+            self.io.rooms.push(Membership {
+                room,
+                at: members.len() as u32,
+                tracked: false,
+                watching: false,
+            });
+            members.push(super::rooms::Member { conn: self.key, watch });
+            entry.watchers += u32::from(watch != Watch::Nothing);
+        }
         match entry.interest {
             Interest::Live => self.state.joined.push_back((self.key, room)),
             Interest::Asked => {}
@@ -202,17 +244,22 @@ impl<S: Stream> ConnHost<'_, S> {
             return false;
         };
         let Waiting { watch, track, .. } = entry.waiting.swap_remove(at);
-        let members = &mut entry.members[half(self.encoding)];
-        let at = members.len() as u32;
-        members.push(super::rooms::Member { conn: self.key, watch });
-        entry.watchers += u32::from(watch != Watch::Nothing);
         let subject = entry.subject.clone();
-        self.io.rooms.push(Membership { room, at, tracked: false, watching: false });
+        // Only the planted bug is a member here already.
+        if self.io.rooms.get_mut(room).is_none() {
+            let members = &mut entry.members[half(self.encoding)];
+            let at = members.len() as u32;
+            members.push(super::rooms::Member { conn: self.key, watch });
+            entry.watchers += u32::from(watch != Watch::Nothing);
+            self.io.rooms.push(Membership { room, at, tracked: false, watching: false });
+        }
         self.state.counted.push(room);
         if let Some(meta) = track {
             self.track(room, meta);
         }
         if watch != Watch::Nothing {
+            // Before the snapshot is asked for, so that it counts this member.
+            self.state.report_count(room);
             let (shard, conn) = (self.state.index, self.key);
             self.state.hub.send(ToHub::Watch { shard, subject, conn });
         }
@@ -220,7 +267,9 @@ impl<S: Stream> ConnHost<'_, S> {
     }
 
     pub(crate) fn leave(&mut self, room: Key, clean: bool) {
-        self.untrack(room, clean);
+        if clean || !planted::is(Bug::DropLeaveOnCrash) {
+            self.untrack(room, clean);
+        }
         if let Some(egress) = &mut self.io.egress {
             egress.forget(room_key(room));
         }
@@ -252,10 +301,10 @@ impl<S: Stream> ConnHost<'_, S> {
         echo: bool,
         traceparent: Option<&str>,
     ) {
-        let (Some(entry), Some(peer)) = (self.state.rooms.get(room), &self.io.peer) else { return };
+        let (Some(subject), Some(peer)) = (self.state.subject_of(room), &self.io.peer) else { return };
         let publish = Publish {
             shard: self.state.index,
-            subject: entry.subject.clone(),
+            subject,
             session: peer.session,
             user: peer.user.clone(),
             json: matches!(payload, Payload::Json(_)),

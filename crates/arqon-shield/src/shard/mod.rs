@@ -62,6 +62,8 @@ pub(crate) struct Inner<S> {
     slow: Vec<Key>,
     /// Connections whose socket failed this turn.
     dead: Vec<Key>,
+    /// When rooms and gauges are looked at next, for that takes a look at every connection.
+    housekeeping_at: u64,
 }
 
 /// What an accepted upgrade says about a client.
@@ -107,6 +109,7 @@ impl<S: Stream> Shard<S> {
             scratch: vec![0; SCRATCH_BYTES],
             slow: Vec::new(),
             dead: Vec::new(),
+            housekeeping_at: 0,
         };
         Rc::new(Self { inner: RefCell::new(inner), wake: Notify::new() })
     }
@@ -240,13 +243,7 @@ impl<S: Stream> Inner<S> {
 
     fn report_counts(&mut self) {
         while let Some(room) = self.state.counted.pop() {
-            let Some(entry) = self.state.rooms.get_mut(room) else { continue };
-            let count = entry.member_count();
-            if count != entry.reported {
-                entry.reported = count;
-                let (shard, subject) = (self.state.index, entry.subject.clone());
-                self.state.hub.send(ToHub::Members { shard, subject, count });
-            }
+            self.state.report_count(room);
         }
     }
 
@@ -316,8 +313,11 @@ impl<S: Stream> Inner<S> {
                 Ending::Lingering { .. } | Ending::Dead => self.remove(key, now),
             }
         }
-        self.state.rooms.sweep(now.mono_ms);
-        self.publish_gauges();
+        if self.housekeeping_at <= now.mono_ms {
+            self.housekeeping_at = now.after(task::HOUSEKEEPING);
+            self.state.rooms.sweep(now.mono_ms);
+            self.publish_gauges();
+        }
     }
 
     fn publish_gauges(&self) {

@@ -42,7 +42,7 @@ pub(super) fn spawn<S: Stream>(shard: &Rc<Shard<S>>, key: Key) {
 const EVENTS_PER_TURN: usize = 256;
 
 /// The longest time between two looks at the rooms and gauges.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
+pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// The shard's own task: the hub's events, the timers, and at the end the drain.
 ///

@@ -1,19 +1,16 @@
 //! The spine inside one process: embedded mode, where the Shield and the presence peer are its clients, and tests.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Full, Spine, SpineCommand, SpineEvent};
+use super::{EventQueue, Full, Spine, SpineCommand, SpineEvent};
 
 /// What real spines take by default: 1 MiB.
 const MAX_PAYLOAD: usize = 1024 * 1024;
-
-/// Counts for every event a message waits in, besides its payload.
-const EVENT_OVERHEAD: usize = size_of::<SpineEvent>();
 
 /// Clients and the messages between them. Cloning gives another handle to the same broker.
 #[derive(Clone, Debug, Default)]
@@ -31,15 +28,7 @@ struct State {
 
 #[derive(Debug)]
 struct Client {
-    events: VecDeque<SpineEvent>,
-    messages: usize,
-    bytes: usize,
-    messages_max: usize,
-    bytes_max: usize,
-    /// The client has seen `Up` and the connection still stands.
-    connected: bool,
-    /// `Up` was the last change of state the client has seen.
-    told_up: bool,
+    events: EventQueue,
     waker: Option<Waker>,
 }
 
@@ -60,19 +49,11 @@ impl MemoryBroker {
         let mut state = self.lock();
         state.last_id += 1;
         let id = state.last_id;
-        let mut client = Client {
-            events: VecDeque::new(),
-            messages: 0,
-            bytes: 0,
-            messages_max: queue_messages_max,
-            bytes_max: queue_bytes_max,
-            connected: false,
-            told_up: false,
-            waker: None,
-        };
+        let mut events = EventQueue::new(queue_messages_max, queue_bytes_max);
         if !state.stopped {
-            client.events.push_back(UP);
+            events.up(MAX_PAYLOAD);
         }
+        let client = Client { events, waker: None };
         state.clients.insert(id, client);
         MemorySpine { broker: self.clone(), id }
     }
@@ -85,12 +66,7 @@ impl MemoryBroker {
             state.stopped = true;
             state.interest.clear();
             for client in state.clients.values_mut() {
-                client.connected = false;
-                client.events.clear();
-                (client.messages, client.bytes) = (0, 0);
-                if client.told_up {
-                    client.events.push_back(SpineEvent::Down);
-                }
+                client.events.down();
                 wakers.extend(client.waker.take());
             }
         }
@@ -106,7 +82,7 @@ impl MemoryBroker {
                 return;
             }
             for client in state.clients.values_mut() {
-                client.events.push_back(UP);
+                client.events.up(MAX_PAYLOAD);
                 wakers.extend(client.waker.take());
             }
         }
@@ -119,8 +95,6 @@ impl MemoryBroker {
     }
 }
 
-const UP: SpineEvent = SpineEvent::Up { max_payload: MAX_PAYLOAD };
-
 impl State {
     fn publish(&mut self, subject: &Arc<str>, payload: &Bytes, wakers: &mut Wakers) {
         if payload.len() > MAX_PAYLOAD {
@@ -129,7 +103,7 @@ impl State {
         let Some(interested) = self.interest.get(subject) else { return };
         for id in interested {
             if let Some(client) = self.clients.get_mut(id) {
-                client.push(subject, payload);
+                client.events.message(subject, payload.clone());
                 wakers.extend(client.waker.take());
             }
         }
@@ -145,44 +119,6 @@ impl State {
     }
 }
 
-impl Client {
-    fn push(&mut self, subject: &Arc<str>, payload: &Bytes) {
-        let bytes = payload.len() + EVENT_OVERHEAD;
-        if self.messages >= self.messages_max || self.bytes.saturating_add(bytes) > self.bytes_max {
-            return self.drop_one(subject);
-        }
-        self.messages += 1;
-        self.bytes += bytes;
-        self.events.push_back(SpineEvent::Message { subject: subject.clone(), payload: payload.clone() });
-    }
-
-    /// One report stands for all that were dropped between two messages, so that reports are bounded as well.
-    fn drop_one(&mut self, dropped: &Arc<str>) {
-        if let Some(SpineEvent::Dropped { subject, count }) = self.events.back_mut() {
-            *count += 1;
-            if subject.as_ref() != Some(dropped) {
-                *subject = None;
-            }
-        } else {
-            self.events.push_back(SpineEvent::Dropped { subject: Some(dropped.clone()), count: 1 });
-        }
-    }
-
-    fn pop(&mut self) -> Option<SpineEvent> {
-        let event = self.events.pop_front()?;
-        match &event {
-            SpineEvent::Up { .. } => (self.connected, self.told_up) = (true, true),
-            SpineEvent::Down => self.told_up = false,
-            SpineEvent::Message { payload, .. } => {
-                self.messages -= 1;
-                self.bytes -= payload.len() + EVENT_OVERHEAD;
-            }
-            SpineEvent::Dropped { .. } => {}
-        }
-        Some(event)
-    }
-}
-
 /// One client of a [`MemoryBroker`]. May move to another thread.
 #[derive(Debug)]
 pub struct MemorySpine {
@@ -195,7 +131,7 @@ impl Spine for MemorySpine {
         let mut wakers = Wakers::new();
         {
             let mut state = self.broker.lock();
-            if state.clients.get(&self.id).is_none_or(|client| !client.connected) {
+            if state.clients.get(&self.id).is_none_or(|client| !client.events.is_connected()) {
                 return Ok(());
             }
             match &command {
@@ -213,7 +149,7 @@ impl Spine for MemorySpine {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SpineEvent> {
         let mut state = self.broker.lock();
         let Some(client) = state.clients.get_mut(&self.id) else { return Poll::Pending };
-        if let Some(event) = client.pop() {
+        if let Some(event) = client.events.pop() {
             return Poll::Ready(event);
         }
         if client.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
@@ -239,6 +175,7 @@ impl Drop for MemorySpine {
 mod tests {
     use std::future::poll_fn;
 
+    use super::super::EVENT_OVERHEAD;
     use super::super::suite::{self, Bench};
     use super::*;
 
@@ -265,7 +202,7 @@ mod tests {
         let broker = MemoryBroker::new();
         let mut spine = broker.connect(1000, 2 * (100 + EVENT_OVERHEAD));
         let subject: Arc<str> = "acme.lobby".into();
-        assert_eq!(poll_fn(|cx| spine.poll_event(cx)).await, UP);
+        assert!(matches!(poll_fn(|cx| spine.poll_event(cx)).await, SpineEvent::Up { .. }));
         spine.send(SpineCommand::Subscribe { subject: subject.clone() }).expect("never full");
         for _ in 0..5 {
             let payload = Bytes::from_static(&[7; 100]);

@@ -12,6 +12,7 @@
 //! - Whatever waits is bounded, and what is dropped is reported as [`SpineEvent::Dropped`] at its place in the order.
 
 mod memory;
+mod queue;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
@@ -20,6 +21,7 @@ use std::task::{Context, Poll};
 pub use arqon_proto::link::{Full, SpineCommand, SpineEvent};
 
 pub use memory::{MemoryBroker, MemorySpine};
+pub use queue::{EVENT_OVERHEAD, EventQueue};
 
 /// One client of a spine.
 pub trait Spine: 'static {

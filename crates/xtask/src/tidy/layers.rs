@@ -11,9 +11,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arqon-client", &["arqon-proto"]),
     ("arqon-scenario", &["arqon-proto"]),
     ("arqon-shield", &["arqon-presence", "arqon-proto"]),
-    ("arq", &["arqon-client", "arqon-presence", "arqon-proto", "arqon-scenario", "arqon-shield"]),
-    ("sim", &["arqon-client", "arqon-presence", "arqon-proto", "arqon-scenario", "arqon-shield"]),
-    ("loadgen", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield"]),
+    ("arq", &["arqon-client", "arqon-proto", "arqon-shield"]),
+    ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield"]),
+    ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
     // To compare config.toml with the defaults.
     ("xtask", &["arqon-shield"]),
 ];

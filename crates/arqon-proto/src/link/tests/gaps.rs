@@ -275,6 +275,39 @@ fn a_slow_consumer_is_told() {
 }
 
 #[test]
+fn a_gap_told_before_a_lost_connection_does_not_cover_what_is_lost_with_it() {
+    let mut world = world();
+    publish_unheard(&mut world, &["2"]);
+    let dropped = SpineEvent::Dropped { subject: None, count: 1 };
+    world.nodes[A].inbox.push_back(dropped);
+    world.run();
+    world.disconnect(A);
+    world.publish(B, "3");
+    world.connect(A);
+    world.told_clear();
+    world.publish(B, "4");
+    assert_eq!(world.told(A), [Told::Gap(Some(2)), got("4")]);
+}
+
+#[test]
+fn a_message_that_comes_twice_is_delivered_once() {
+    let mut world = World::new(2);
+    world.joined(A);
+    let node = &mut world.nodes[A];
+    let stamp = crate::spine::Stamp { shield: "s", incarnation: 1, stream: 1, seq: 1 };
+    let (session, user, payload) = (SessionId(1), "ann", Payload::Json(b"1"));
+    let publication =
+        Publication { stamp, session, user, echo: true, msg_id: None, at_ms: 1, traceparent: None, payload };
+    for _ in 0..2 {
+        let (subject, payload) = ("acme.lobby".into(), publication.encode());
+        node.inbox.push_back(SpineEvent::Message { subject, payload });
+    }
+    world.run();
+    assert_eq!(world.told(A), [got("1")]);
+    assert_eq!(world.nodes[A].link.stats().late, 1);
+}
+
+#[test]
 fn the_source_silent_for_longest_is_forgotten_first() {
     let mut world = World::new(3);
     world.joined(A);
@@ -339,4 +372,18 @@ fn tails_are_told_in_bounded_messages_and_for_a_bounded_time() {
     assert_eq!(publishing.tails("shield", 1, 1 << 20).map(|m| m.tails.len()).sum::<usize>(), 399);
     publishing.forget(1499, 1000);
     assert!(publishing.is_empty());
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn the_planted_bug_loses_in_silence() {
+    use crate::planted::{Bug, plant};
+    let mut world = world();
+    plant(Some(Bug::ForgetResubscribe));
+    world.disconnect(A);
+    world.connect(A);
+    plant(None);
+    world.publish(B, "2");
+    world.pass(60 * SECOND);
+    assert_eq!(world.told(A), [Told::Up(false), Told::Up(true)]);
 }

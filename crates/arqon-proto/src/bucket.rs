@@ -11,7 +11,7 @@ const NANOS_PER_MS: u64 = 1_000_000;
 /// (known as GCRA) needs neither. Taking a token moves it one interval into the future, and it may lie at most
 /// `burst` intervals ahead.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
+pub struct Bucket {
     full_at_ns: u64,
 }
 
@@ -19,7 +19,10 @@ impl Bucket {
     /// Takes one token, or says in how many milliseconds there will be one.
     ///
     /// A rate or burst of 0 counts as 1: a limit that lets nothing through is a configuration error, found elsewhere.
-    pub(super) fn take(&mut self, now: Now, rate_per_s: u32, burst: u32) -> Result<(), u64> {
+    ///
+    /// # Errors
+    /// The milliseconds until a token is there.
+    pub fn take(&mut self, now: Now, rate_per_s: u32, burst: u32) -> Result<(), u64> {
         let interval = NANOS_PER_S / u64::from(rate_per_s.max(1));
         let depth = interval.saturating_mul(u64::from(burst.max(1)));
         let now_ns = now.mono_ms.saturating_mul(NANOS_PER_MS);
@@ -30,6 +33,12 @@ impl Bucket {
         }
         self.full_at_ns = full_at;
         Ok(())
+    }
+
+    /// Whether nothing was taken that has not come back: such a bucket need not be kept.
+    #[must_use]
+    pub fn is_full(&self, now: Now) -> bool {
+        self.full_at_ns <= now.mono_ms.saturating_mul(NANOS_PER_MS)
     }
 }
 

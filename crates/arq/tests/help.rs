@@ -1,0 +1,199 @@
+//! What `arq --help` says: the words are part of the product.
+
+mod support;
+
+use expect_test::expect;
+use support::check;
+
+#[test]
+fn help_lists_commands_and_exit_codes() {
+    check(
+        &["--help"],
+        &expect![[r#"
+        exit 0
+        The command line of ArqonBus, and the bus in one process
+
+        Usage: arq <COMMAND>
+
+        Commands:
+          dev          Run a whole bus in this process, for development
+          auth         Make tokens
+          pub          Publish to a room and wait until the bus has taken it
+          sub          Subscribe to rooms and print what arrives, one line each, until Ctrl-C
+          presence     Print who is in a room
+          status       Tell whether a bus is ready, and if not, why
+          config       Check and explain a config.toml
+          completions  Print a completion script for a shell
+
+        Options:
+          -h, --help     Print help
+          -V, --version  Print version
+
+        Exit codes:
+          0   done
+          1   failed at run time: refused, closed, not ready
+          2   the command line is wrong
+          64  the configuration is wrong
+          69  nothing answers there
+    "#]],
+    );
+}
+
+#[test]
+fn help_of_dev_and_auth() {
+    check(
+        &["dev", "up", "--help"],
+        &expect![[r#"
+        exit 0
+        Start the bus, print its URL and a ready token, and stay up until Ctrl-C
+
+        Usage: arq dev up [OPTIONS]
+
+        Options:
+              --port <PORT>        Port for clients on 127.0.0.1; 0 takes a free one [default: 7320]
+              --admin-port <PORT>  Port for health and metrics; 0 takes a free one [default: 7321, or a free one if --port is given]
+              --json               Print one line {"ws_url","admin_url","token"} and nothing else
+          -h, --help               Print help
+    "#]],
+    );
+    check(
+        &["auth", "gen", "--help"],
+        &expect![[r#"
+        exit 0
+        Sign a token and print it
+
+        Usage: arq auth gen [OPTIONS] --sub <USER>
+
+        Options:
+              --tenant <TENANT>    Tenant of the token [default: dev]
+              --sub <USER>         User of the token
+              --room <PATTERN>...  Rooms it is for, such as lobby, 'chat.*' or '>' [default: >]
+              --can <CAN>          What it allows there [default: subscribe publish presence] [possible values: subscribe, publish, presence]
+              --ttl <TTL>          How long it lasts, such as 90s, 15m or 1h [default: 1h]
+              --aud <AUDIENCE>     The bus it is for: auth.audience of its configuration [default: arqon]
+              --key <FILE>         File of the signing key: the secret for HS256, a PKCS#8 PEM for the others [default: the key of the running dev bus]
+              --alg <ALG>          Algorithm of the key [default: HS256]
+              --kid <KID>          Name of the key in auth.keys
+          -h, --help               Print help
+    "#]],
+    );
+}
+
+#[test]
+fn help_of_pub_and_sub() {
+    check(
+        &["pub", "--help"],
+        &expect![[r#"
+        exit 0
+        Publish to a room and wait until the bus has taken it
+
+        Usage: arq pub [OPTIONS] <ROOM> <DATA>
+
+        Arguments:
+          <ROOM>  The room
+          <DATA>  The content: sent as JSON if it is JSON, else as a JSON string
+
+        Options:
+              --msg-id <ID>        A retry with the same id is delivered once
+              --url <URL>          Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
+              --token <TOKEN>      The token [default: that of the running dev bus]
+              --token-file <FILE>  File that holds the token, so that it is in no process list
+          -h, --help               Print help
+    "#]],
+    );
+    check(
+        &["sub", "--help"],
+        &expect![[r#"
+        exit 0
+        Subscribe to rooms and print what arrives, one line each, until Ctrl-C
+
+        Usage: arq sub [OPTIONS] <ROOM>...
+
+        Arguments:
+          <ROOM>...
+                  The rooms
+
+        Options:
+              --watch <WHAT>
+                  Also print who comes and goes
+
+                  Possible values:
+                  - names:  Names and metadata
+                  - counts: Numbers only
+
+              --track <META>
+                  Appear in the presence of the rooms, with this JSON as metadata
+
+              --count <N>
+                  End after this many publications
+
+              --json
+                  Print the frames of the protocol as they came, one JSON object a line
+
+              --url <URL>
+                  Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
+
+              --token <TOKEN>
+                  The token [default: that of the running dev bus]
+
+              --token-file <FILE>
+                  File that holds the token, so that it is in no process list
+
+          -h, --help
+                  Print help (see a summary with '-h')
+    "#]],
+    );
+}
+
+#[test]
+fn help_of_the_others() {
+    check(
+        &["presence", "--help"],
+        &expect![[r#"
+        exit 0
+        Print who is in a room
+
+        Usage: arq presence [OPTIONS] <ROOM>
+
+        Arguments:
+          <ROOM>  The room
+
+        Options:
+              --json               Print one line {"room","members":[{"user","metas":[{"session","meta"}]}]}
+              --url <URL>          Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
+              --token <TOKEN>      The token [default: that of the running dev bus]
+              --token-file <FILE>  File that holds the token, so that it is in no process list
+          -h, --help               Print help
+    "#]],
+    );
+    check(
+        &["status", "--help"],
+        &expect![[r#"
+            exit 0
+            Tell whether a bus is ready, and if not, why
+
+            Usage: arq status [OPTIONS]
+
+            Options:
+                  --admin-url <URL>  The admin port, such as http://127.0.0.1:7321 [default: that of the running dev bus]
+                  --json             Print one line {"admin_url","ready","health","status"}
+              -h, --help             Print help
+        "#]],
+    );
+    check(
+        &["config", "doc", "--help"],
+        &expect![[r#"
+        exit 0
+        Explain every key
+
+        Usage: arq config doc [OPTIONS] [FILE]
+
+        Arguments:
+          [FILE]  A config.toml whose values are shown too
+
+        Options:
+              --key <KEY>  Only this key or table, such as limits.ping_interval
+          -h, --help       Print help
+    "#]],
+    );
+}

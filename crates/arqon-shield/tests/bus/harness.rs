@@ -1,0 +1,167 @@
+//! An embedded bus on the current `LocalSet`, and clients that reach it without a network.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arqon_client::{Connection, OpenError, Options, RequestError};
+use arqon_proto::code::ErrorCode;
+use arqon_proto::grant::Pattern;
+use arqon_proto::id::ShieldId;
+use arqon_proto::message::Encoding;
+use arqon_proto::time::{Now, millis};
+use arqon_shield::app::{Control, Env, Shield};
+use arqon_shield::auth::sign::{Claims, Grant, SigningKey, sign};
+use arqon_shield::auth::{Key, Keys, Verifier};
+use arqon_shield::config::{Algorithm, Config, RoomRule, SlowConsumer};
+use arqon_shield::embedded::presence_peer;
+use arqon_shield::env::{Clock, Entropy, Listener};
+use arqon_shield::spine::MemoryBroker;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::Instant;
+
+pub(crate) type Client = Connection<DuplexStream>;
+
+const SECRET: &[u8] = b"a secret of this test alone, long enough for HS256";
+/// Bytes that a stream holds before its writer blocks: a small socket buffer.
+const STREAM_BYTES: usize = 8 << 10;
+
+/// One bus.
+pub(crate) struct Bus {
+    pub(crate) control: Control,
+    pub(crate) broker: MemoryBroker,
+    connect: mpsc::UnboundedSender<DuplexStream>,
+    shield: RefCell<Option<JoinHandle<()>>>,
+    _peer: JoinHandle<()>,
+}
+
+pub(crate) async fn in_local_set(test: impl Future<Output = ()>) {
+    LocalSet::new().run_until(test).await;
+}
+
+/// The defaults on two shards, with a drain that fits a test.
+pub(crate) fn config() -> Config {
+    let mut config = Config::default();
+    config.shield.shards = 2;
+    config.drain.window = Duration::from_secs(10);
+    config
+}
+
+/// The same, with rooms that drop the oldest instead of closing.
+pub(crate) fn dropping(mut config: Config) -> Config {
+    let pattern = Pattern::parse(">").expect("a good pattern");
+    config.rooms.push(RoomRule { tenant: None, pattern, slow_consumer: SlowConsumer::DropOldest });
+    config
+}
+
+pub(crate) fn is_refused_with(error: &RequestError, codes: &[ErrorCode]) -> bool {
+    matches!(error, RequestError::Refused(refusal) if codes.contains(&refusal.code))
+}
+
+impl Bus {
+    pub(crate) fn start(config: Config) -> Self {
+        let mut keys = Keys::default();
+        keys.add(Key::new("test", Algorithm::HS256, SECRET).expect("a good key")).expect("the first key");
+        let auth = &config.auth;
+        let verifier = Verifier::new(keys, &auth.audience, auth.leeway, auth.require_kid);
+        let broker = MemoryBroker::new();
+        let clock: Arc<dyn Clock> = Arc::new(TestClock(Instant::now()));
+        let seeds = Cell::new(1);
+        let entropy = move || -> Box<dyn Entropy> {
+            seeds.set(seeds.get() + 1);
+            Box::new(TestEntropy(seeds.get()))
+        };
+        let name = ShieldId::parse("brain").expect("a good name");
+        let peer_spine = broker.connect(65_536, 8 << 20);
+        let peer = presence_peer(&config, name, peer_spine, Arc::clone(&clock), entropy());
+        let spine = broker.connect(65_536, 8 << 20);
+        let shield = Shield::assemble(config, verifier, Env { clock, entropy: Box::new(entropy), spine });
+        let control = shield.control.clone();
+        let (connect, clients) = mpsc::unbounded_channel();
+        Self {
+            control,
+            broker,
+            connect,
+            shield: RefCell::new(Some(tokio::task::spawn_local(shield.run_local(Clients(clients))))),
+            _peer: tokio::task::spawn_local(peer),
+        }
+    }
+
+    /// A client that has upgraded, with its token in the header.
+    pub(crate) async fn open(&self, user: &str, encoding: Encoding) -> Result<Client, OpenError> {
+        let (near, far) = tokio::io::duplex(STREAM_BYTES);
+        self.connect.send(far).expect("the listener lives as long as the bus");
+        let options = Options::new("bus").with_token(token(user)).with_encoding(encoding);
+        Connection::open(near, &options).await
+    }
+
+    pub(crate) async fn try_client(&self, user: &str, encoding: Encoding) -> Result<Client, OpenError> {
+        let mut client = self.open(user, encoding).await?;
+        client.connect().await.expect("a good token");
+        Ok(client)
+    }
+
+    pub(crate) async fn client(&self, user: &str, encoding: Encoding) -> Client {
+        self.try_client(user, encoding).await.expect("an upgrade")
+    }
+
+    /// Waits until the Shield has drained.
+    pub(crate) async fn ended(&self) {
+        let shield = self.shield.borrow_mut().take().expect("it ends once");
+        let ended = tokio::time::timeout(Duration::from_secs(60), shield).await;
+        ended.expect("within the drain window").expect("without a panic");
+    }
+}
+
+fn token(user: &str) -> String {
+    let claims = Claims {
+        tenant: "acme".to_owned(),
+        sub: user.to_owned(),
+        aud: "arqon".to_owned(),
+        exp: 2_000_000_000,
+        grants: vec![Grant::all(">")],
+        ..Claims::default()
+    };
+    let key = SigningKey::new("test", Algorithm::HS256, SECRET).expect("a good key");
+    sign(&claims, &key).expect("good claims")
+}
+
+/// Streams that clients hand over.
+struct Clients(mpsc::UnboundedReceiver<DuplexStream>);
+
+impl Listener for Clients {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
+        match self.0.recv().await {
+            Some(stream) => Ok((stream, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Both clocks follow tokio's, so that they can be paused.
+#[derive(Debug)]
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn now(&self) -> Now {
+        let mono_ms = millis(self.0.elapsed());
+        Now { mono_ms, wall_ms: 1_700_000_000_000 + mono_ms }
+    }
+}
+
+/// Numbers that differ, and are the same in every run.
+#[derive(Debug)]
+struct TestEntropy(u64);
+
+impl Entropy for TestEntropy {
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 ^ (self.0 >> 29)
+    }
+}

@@ -1,0 +1,217 @@
+//! Clients: each actor of a plan is a task with the shipped client, and writes down what it sees.
+//!
+//! An actor comes, stays connected (it reconnects with backoff to the next Shield), performs its operations and goes.
+//! What falls due while it has no connection changes only what it wants; publications are then not made.
+
+mod session;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use arqon_client::{Backoff, Carrier, Connection, Next, Options, RequestError};
+use arqon_proto::message::Encoding;
+use arqon_scenario::format::Encoding as Written;
+use arqon_scenario::plan::{Actor, Do, Op};
+use arqon_scenario::rng::Rng;
+use arqon_scenario::{Kind, Node, Record, What};
+
+use crate::clock::{now_ms, sleep_until_ms};
+use crate::net::SimStream;
+use crate::recorder::Recorder;
+use crate::token::Mint;
+use session::Pending;
+use view::View;
+
+/// The port of every Shield.
+pub(crate) const PORT: u16 = 7320;
+/// How long an actor that was told not to come back stays away, when nothing else says so.
+const STOPPED_MS: u64 = 1_000;
+/// How long connecting and each send may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What all actors of a run share.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) seed: u64,
+    pub(crate) shields: u32,
+    /// When everybody writes down what it sees of presence.
+    pub(crate) views_ms: u64,
+    pub(crate) mint: Mint,
+    pub(crate) recorder: Recorder,
+}
+
+/// One actor.
+pub(crate) struct Client {
+    stage: Rc<Stage>,
+    me: Actor,
+    ops: VecDeque<Op>,
+    rng: Rng,
+    backoff: Backoff,
+    /// Rooms it wants to be in.
+    wanted: BTreeSet<String>,
+    /// Number of the connection, from 1.
+    conn: u32,
+    shield: u32,
+    seen_views: bool,
+    // Of the connection under way:
+    last_id: u32,
+    pending: BTreeMap<u32, Pending>,
+    joined: BTreeMap<String, View>,
+    sequences: BTreeMap<String, u64>,
+    heard_ms: u64,
+}
+
+/// How a connection ended.
+enum End {
+    /// It is over; come back after so long.
+    Back(u64),
+    /// The actor goes for good.
+    Gone,
+}
+
+impl Client {
+    /// An actor with its operations, in time order.
+    pub(crate) fn new(stage: &Rc<Stage>, me: &Actor, ops: VecDeque<Op>) -> Self {
+        Self {
+            stage: Rc::clone(stage),
+            me: me.clone(),
+            ops,
+            rng: Rng::new(stage.seed, &format!("client {}", me.id)),
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(2)),
+            wanted: BTreeSet::new(),
+            conn: 0,
+            shield: me.shield,
+            seen_views: false,
+            last_id: 0,
+            pending: BTreeMap::new(),
+            joined: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            heard_ms: 0,
+        }
+    }
+
+    /// Plays the whole part.
+    pub(crate) async fn run(mut self) {
+        let Some(first) = self.ops.front() else { return };
+        sleep_until_ms(first.t_ms).await;
+        while self.catch_up() {
+            let wait_ms = match self.connection().await {
+                End::Gone => return,
+                End::Back(wait_ms) => wait_ms,
+            };
+            self.shield = (self.shield + 1) % self.stage.shields;
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    fn record(&self, kind: Kind, what: What) -> Record {
+        Record::new(now_ms(), self.me.id, self.conn, kind, what)
+    }
+
+    fn write(&self, record: Record) {
+        self.stage.recorder.add(record);
+    }
+
+    /// Takes what fell due without a connection. False if the actor has gone.
+    fn catch_up(&mut self) -> bool {
+        while self.ops.front().is_some_and(|op| op.t_ms <= now_ms()) {
+            match self.ops.pop_front().map(|op| op.r#do) {
+                Some(Do::Subscribe { room }) => drop(self.wanted.insert(room)),
+                Some(Do::Unsubscribe { room }) => drop(self.wanted.remove(&room)),
+                Some(Do::Leave { .. }) => {
+                    self.write(self.record(Kind::Invoke, What::Leave));
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// One connection from its attempt to its end.
+    async fn connection(&mut self) -> End {
+        self.conn += 1;
+        self.last_id = 0;
+        self.joined.clear();
+        self.sequences.clear();
+        match self.open().await {
+            Ok(mut connection) => {
+                self.backoff.reset();
+                let end = self.online(&mut connection).await;
+                for (id, pending) in std::mem::take(&mut self.pending) {
+                    self.write(pending.record(self.record(Kind::Info, pending.what)).id(id));
+                }
+                end
+            }
+            Err((next, note, code)) => {
+                let closed = self.record(Kind::Closed, What::Connect);
+                self.write(Record { note: Some(note), code, ..closed });
+                End::Back(wait(next))
+            }
+        }
+    }
+
+    /// Upgrades and connects.
+    async fn open(&mut self) -> Result<Connection<SimStream>, (Next, String, Option<u16>)> {
+        let stopped = |error: anyhow::Error| (Next::Stop, error.to_string(), None);
+        let token = self.stage.mint.token(&self.me, now_ms()).map_err(stopped)?;
+        let host = Node::Shield(self.shield).to_string();
+        let mut options = Options::new(format!("{host}:{PORT}")).with_token(&token.text);
+        options.encoding = encoding(&self.me);
+        options.carrier = [Carrier::Header, Carrier::Subprotocol, Carrier::Command][self.me.id as usize % 3];
+        options.open_timeout = PATIENCE;
+        options.request_timeout = PATIENCE;
+        self.last_id = 1;
+        self.write(Record {
+            tenant: Some(self.me.tenant.clone()),
+            users: Some(vec![self.me.user.clone()]),
+            shield: Some(self.shield),
+            expires_ms: Some(token.expires_ms),
+            ..self.record(Kind::Invoke, What::Connect).id(1)
+        });
+        let random = self.rng.next_u64();
+        let stream =
+            tokio::time::timeout(PATIENCE, turmoil::net::TcpStream::connect((host.as_str(), PORT))).await;
+        let stream = match stream {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err((self.backoff.after_unreachable(random), error.to_string(), None)),
+            Err(_) => return Err((self.backoff.after_unreachable(random), "no answer".to_owned(), None)),
+        };
+        let opened = Connection::open(SimStream(stream), &options).await;
+        let mut connection =
+            opened.map_err(|e| (self.backoff.after_open(&e, random), e.to_string(), None))?;
+        match connection.connect().await {
+            Ok(_) => {
+                self.heard_ms = now_ms();
+                self.write(self.record(Kind::Ok, What::Connect).id(1));
+                Ok(connection)
+            }
+            Err(RequestError::Closed(closed)) => {
+                let next = self.backoff.after_close(&closed, random);
+                Err((next, closed.reason.to_string(), Some(closed.code)))
+            }
+            Err(RequestError::Refused(refusal)) => {
+                self.write(self.record(Kind::Fail, What::Connect).id(1).code(refusal.code.number()));
+                Err((self.backoff.after_unreachable(random), refusal.to_string(), None))
+            }
+            Err(error) => Err((self.backoff.after_unreachable(random), error.to_string(), None)),
+        }
+    }
+}
+
+/// How long to stay away. Nobody stays away for good: a new token or another Shield may do.
+fn wait(next: Next) -> u64 {
+    match next {
+        Next::Wait(wait) => arqon_proto::time::millis(wait),
+        Next::Stop => STOPPED_MS,
+    }
+}
+
+fn encoding(actor: &Actor) -> Encoding {
+    match actor.encoding {
+        Written::Protobuf => Encoding::Protobuf,
+        Written::Json | Written::Mixed => Encoding::Json,
+    }
+}
