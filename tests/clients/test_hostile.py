@@ -64,13 +64,10 @@ def bystanders(bus: Bus) -> Iterator[Pair]:
     pair.start()
     try:
         assert pair.ready.wait(10) and pair.error is None, pair.error
-        assert bus.metric(SOCKETS) == 2
+        bus.await_metric(SOCKETS, 2)
         before = bus.resident_bytes()
         yield pair
-        deadline = time.monotonic() + 10
-        while (sockets := bus.metric(SOCKETS)) != 2:
-            assert time.monotonic() < deadline, f"{sockets} sockets are left"
-            time.sleep(0.05)
+        bus.await_metric(SOCKETS, 2)
         grown = bus.resident_bytes() - before
         assert grown < GROWTH_MAX, f"the process grew by {grown} bytes"
     finally:
