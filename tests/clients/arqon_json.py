@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 from typing import Any, ClassVar, Self
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 Fields = dict[str, Any]
 DEADLINE = 10.0
@@ -43,7 +45,7 @@ class JsonClient:
     async def open(cls, url: str, token: str | None, **options: Any) -> Self:
         """Connects and sends `connect`; without a token if the upgrade request in `options` has it."""
         client = await cls.start(url, **options)
-        client.welcome = await client.call("connect", token=token)
+        client.welcome = await client.call("connect", **({"token": token} if token else {}))
         return client
 
     async def call(self, kind: str, **fields: Any) -> Fields:
@@ -71,24 +73,24 @@ class JsonClient:
         await self._reader
 
     async def _read(self) -> None:
-        async for message in self.ws:
-            for id_, kind, fields in self.decode(message):
-                if not id_:
-                    self.pushes.put_nowait((kind, fields))
-                elif kind == "error":
-                    self._waiting[id_].set_exception(Refused(fields))
-                else:
-                    self._waiting[id_].set_result(fields)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                for id_, kind, fields in self.decode(await self.ws.recv()):
+                    if not id_:
+                        self.pushes.put_nowait((kind, fields))
+                    elif kind == "error":
+                        self._waiting[id_].set_exception(Refused(fields))
+                    else:
+                        self._waiting[id_].set_result(fields)
         self.pushes.put_nowait(("closed", {"code": self.ws.close_code}))
         for reply in self._waiting.values():
             reply.set_exception(ConnectionError(f"closed with {self.ws.close_code}"))
 
     def encode(self, id_: int, kind: str, fields: Fields) -> str | bytes:
-        fields = {name: value for name, value in fields.items() if value is not None}
-        if isinstance(payload := fields.pop("payload", None), bytes):
-            fields["bytes"] = base64.b64encode(payload).decode()
+        if isinstance(fields.get("payload"), bytes):
+            fields["bytes"] = base64.b64encode(fields.pop("payload")).decode()
         elif kind == "publish":
-            fields["data"] = payload
+            fields["data"] = fields.pop("payload")
         return json.dumps({"id": id_, kind: fields})
 
     def decode(self, message: str | bytes) -> list[tuple[int, str, Fields]]:

@@ -4,7 +4,7 @@ import json
 from typing import Any, ClassVar
 
 from arqon.v1 import client_pb2 as pb  # compiled by conftest.py
-from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-defined]
+from google.protobuf.internal.decoder import _DecodeVarint
 from google.protobuf.message import Message
 
 from arqon_json import Fields, JsonClient
@@ -12,7 +12,8 @@ from arqon_json import Fields, JsonClient
 
 def delimited(message: Message) -> bytes:
     """The message, preceded by its length as a varint."""
-    body, length = message.SerializeToString(), bytearray()
+    body: bytes = message.SerializeToString()
+    length = bytearray()
     rest = len(body)
     while rest > 0x7F:
         length.append(rest & 0x7F | 0x80)
@@ -64,7 +65,7 @@ class PbClient(JsonClient):
                 setattr(body, "json" if name == "payload" else name, json.dumps(value).encode())
             elif name == "watch":
                 body.watch = pb.Watch.Value(f"WATCH_{value.upper()}")
-            elif value is not None:
+            else:
                 setattr(body, name, value)
         return delimited(command)
 

@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STARTS_WITHIN = 10.0
 # A socket whose peer never answered the close may delay the end for `close_linger` (5 s).
 ENDS_WITHIN = 8.0
+# The same socket delays the gauge of sockets as long.
+METRIC_WITHIN = 10.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,6 +93,13 @@ class Bus:
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
         raise AssertionError(f"there is no metric {name}")
+
+    def await_metric(self, name: str, wanted: float) -> None:
+        """Waits for a value: the shards sum up their counts from time to time."""
+        deadline = time.monotonic() + METRIC_WITHIN
+        while (value := self.metric(name)) != wanted:
+            assert time.monotonic() < deadline, f"{name} is {value} instead of {wanted}"
+            time.sleep(0.02)
 
     def resident_bytes(self) -> int:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]

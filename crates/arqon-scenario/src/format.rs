@@ -69,7 +69,7 @@ pub struct Topology {
 
 impl Default for Topology {
     fn default() -> Self {
-        let (latency, tick) = (Span { min_ms: 1, max_ms: 20 }, Span::exactly(1));
+        let (latency, tick) = (Span { min_ms: 1, max_ms: 20 }, Span::exactly(5));
         Self { shields: 2, brains: 1, client_hosts: 3, latency, tick }
     }
 }
