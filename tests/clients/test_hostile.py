@@ -188,9 +188,7 @@ async def refusal(bus: Bus, line: str) -> tuple[int, dict[str, object]]:
 async def test_what_is_refused(bus: Bus, line: str, name: str) -> None:
     id_, error = await refusal(bus, line)
     assert error["name"] == name
-    with contextlib.suppress(ValueError):
-        wanted = json.loads(line)
-        assert id_ == (2 if isinstance(wanted, dict) and wanted.get("id") == 2 else 0)
+    assert id_ == (2 if line.startswith('{"id":2,') or line == '{"id":2}' else 0)
     assert len(str(error["message"])) < 200, "what was sent is not sent back"
 
 
