@@ -91,7 +91,7 @@ class JsonClient:
             fields["bytes"] = base64.b64encode(fields.pop("payload")).decode()
         elif kind == "publish":
             fields["data"] = fields.pop("payload")
-        return json.dumps({"id": id_, kind: fields})
+        return json.dumps({"id": id_, kind: fields}, ensure_ascii=False)
 
     def decode(self, message: str | bytes) -> list[tuple[int, str, Fields]]:
         assert isinstance(message, str), "the JSON encoding is text"

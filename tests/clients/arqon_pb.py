@@ -62,7 +62,11 @@ class PbClient(JsonClient):
             if name == "payload" and isinstance(value, bytes):
                 body.data = value
             elif name in ("payload", "meta", "track"):
-                setattr(body, "json" if name == "payload" else name, json.dumps(value).encode())
+                setattr(
+                    body,
+                    "json" if name == "payload" else name,
+                    json.dumps(value, ensure_ascii=False).encode(),
+                )
             elif name == "watch":
                 body.watch = pb.Watch.Value(f"WATCH_{value.upper()}")
             else:

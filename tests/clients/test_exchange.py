@@ -1,6 +1,8 @@
 """Two programs with the stock WebSocket library talk to each other, in both encodings and across them."""
 
 import asyncio
+import base64
+import json
 import time
 from typing import Any
 
@@ -31,7 +33,14 @@ async def test_two_exchange_json_and_bytes(
     room = f"exchange.{encoding(one)}-{encoding(other)}"
     for client in (ada, bob):
         assert await client.call("subscribe", room=room) == {"room": room}
-    payloads = [{"text": "hi \u2028 ü 🦀", "n": [1, 2.5, None]}, "a string", None, 7, b"", bytes(range(256))]
+    payloads = [
+        {"text": "hi \u2028 \x85 ü 🦀 \\ \n", "n": [1, 2.5, None]},
+        "a string",
+        None,
+        7,
+        b"",
+        bytes(range(256)),
+    ]
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     for number, payload in enumerate(payloads):
         told = {"msg_id": f"m{number}", "traceparent": trace}
@@ -197,3 +206,34 @@ async def test_a_wrong_token_is_told_and_closed_with_4501(
     last = await client.push("disconnect")
     assert (last["code"], last["name"], last["reconnect"]) == (4501, "unauthorized", False)
     assert await client.push("closed") == {"code": 4501}
+
+
+@both
+@pytest.mark.parametrize("carrier", ["header", "connect"])
+async def test_a_token_that_has_run_out_is_told_and_closed_with_4002(
+    bus: Bus, kind: type[JsonClient], carrier: str
+) -> None:
+    token = bus.token_of("ada", "--ttl", "1s")
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    await asyncio.sleep(max(0.0, claims["exp"] - time.time()))  # until the clock says so
+    header = {"additional_headers": {"Authorization": f"Bearer {token}"}} if carrier == "header" else {}
+    client = await kind.start(bus.url, **header)
+    if carrier == "connect":
+        with pytest.raises(Refused, match="token_expired"):
+            await client.call("connect", token=token)
+    last = await client.push("disconnect")
+    assert (last["code"], last["name"], last["reconnect"]) == (4002, "token_expired", True)
+    assert await client.push("closed") == {"code": 4002}
+
+
+@both
+async def test_json_may_be_100_levels_deep(enter: Enter, kind: type[JsonClient]) -> None:
+    client, room = await enter(kind), f"deep.{encoding(kind)}"
+    await client.call("subscribe", room=room)
+    deep: list[Any] = []
+    for _ in range(99):
+        deep = [deep]
+    await client.publish(room, deep)
+    assert (await client.push("publication"))["payload"] == deep
+    with pytest.raises(Refused, match="bad_request: JSON nested deeper than 100 levels"):
+        await client.publish(room, [deep])
