@@ -192,6 +192,16 @@ async def test_what_is_refused(bus: Bus, line: str, name: str) -> None:
     assert len(str(error["message"])) < 200, "what was sent is not sent back"
 
 
+async def test_nothing_goes_before_connect(bus: Bus) -> None:
+    raw = await Raw.open(bus.url, bus.token)
+    raw.send(text('{"id":2,"subscribe":{"room":"a"}}') + CONNECT + frame(CLOSE, b"\x03\xe8"))
+    closed, told = await raw.end()
+    assert closed == 1000
+    assert (told[0]["id"], told[0]["error"]["name"]) == (2, "not_connected")
+    assert told[1]["id"] == 1 and "connect" in told[1]
+    raw.close()
+
+
 async def test_the_rest_of_a_message_is_carried_out(bus: Bus) -> None:
     raw = await Raw.open(bus.url, bus.token)
     lines = ['{"id":2,"ping":{}}', "", "noise", '{"fly":{}}', '{"id":3,"ping":{}}', ""]
