@@ -110,7 +110,8 @@ fn configure(port: u16, admin_port: u16, key_file: &Path) -> Config {
         vec![KeyConfig { kid: DEV_KID.to_owned(), alg: Algorithm::HS256, file: key_file.to_owned() }];
     config.drain.window = DRAIN_WINDOW;
     // A page that a developer serves from the same machine, whatever its port.
-    config.origin.allowed = vec!["http://localhost:*".to_owned(), "http://127.0.0.1:*".to_owned()];
+    let pages = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"];
+    config.origin.allowed = pages.map(str::to_owned).to_vec();
     config
 }
 

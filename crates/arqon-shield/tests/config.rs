@@ -237,6 +237,17 @@ fn a_page_may_connect_to_its_own_host_or_if_it_is_listed() {
     );
     let all = OriginConfig { allowed: vec!["*".to_owned()] };
     assert!(all.allows(Some("null"), None));
+
+    let any_port = OriginConfig { allowed: vec!["http://localhost:*".to_owned()] };
+    assert!(
+        any_port.allows(Some("http://localhost:8000"), None)
+            && any_port.allows(Some("http://localhost"), None)
+    );
+    for origin in
+        ["https://localhost:1", "http://localhost.evil:1", "http://localhost:1.evil", "http://localhost:"]
+    {
+        assert!(!any_port.allows(Some(origin), None), "{origin}");
+    }
 }
 
 #[test]

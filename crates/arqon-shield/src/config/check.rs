@@ -342,6 +342,7 @@ impl Config {
 
 /// `scheme://host[:port]` without a path, as browsers send it.
 fn is_origin(origin: &str) -> bool {
+    let origin = origin.strip_suffix(":*").unwrap_or(origin);
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | '*' | ',');
     origin == "*"
         || origin.split_once("://").is_some_and(|(scheme, authority)| {
