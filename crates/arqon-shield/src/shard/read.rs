@@ -38,6 +38,8 @@ impl<S: Stream> Inner<S> {
         for round in 0..=READS_PER_POLL {
             let Some(conn) = self.conns.get_mut(key) else { break };
             if conn.io.ending == Ending::Dead {
+                // Found while writing what waited; nobody else has noted it.
+                self.dead.push(key);
                 break;
             }
             if round == READS_PER_POLL {
