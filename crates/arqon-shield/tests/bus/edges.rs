@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arqon_proto::message::Encoding;
+use tokio::io::AsyncWriteExt as _;
 
 use super::harness::{Bus, config, in_local_set};
 use super::{member, publish};
@@ -20,6 +21,31 @@ async fn a_blocked_client_that_vanishes_is_gone_at_once() {
         drop(slow);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(bus.control.sockets(), 1, "only the publisher is left");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_arrives_slowly_is_a_sign_of_life() {
+    in_local_set(async {
+        let bus = Bus::start(config());
+        let mut dribble = bus.raw("dribble").await;
+        // A text frame of 100 bytes, masked with zeroes.
+        dribble.write_all(&[0x81, 0x80 | 100, 0, 0, 0, 0]).await.expect("the Shield reads");
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            dribble.write_all(b" ").await.expect("the Shield reads");
+        }
+        assert_eq!(bus.control.sockets(), 1, "what arrives proves the client alive");
+        drop(dribble);
+        let mut dribble = bus.raw("dribble").await;
+        // The same with a message in fragments.
+        dribble.write_all(&[0x01, 0x80, 0, 0, 0, 0]).await.expect("the Shield reads");
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            dribble.write_all(&[0x00, 0x80, 0, 0, 0, 0]).await.expect("the Shield reads");
+        }
+        assert_eq!(bus.control.sockets(), 1, "a fragment is a sign of life too");
     })
     .await;
 }
