@@ -65,12 +65,12 @@ pub(crate) enum Ending {
     Dead,
 }
 
-/// What became of a batch.
+/// What became of a batch, or of the control frames of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Delivered {
     Written,
     Queued,
-    /// The egress queue is full and the room's policy is to disconnect.
+    /// The egress queue is full and nothing may be dropped for it.
     Overflow,
     /// The socket is gone.
     Dead,
@@ -197,30 +197,38 @@ impl<S: Stream> ConnIo<S> {
         self.queue(room, &Bytes::copy_from_slice(frame), &[frame.len() as u32], 0, policy, egress_max)
     }
 
-    /// Writes the control frames of this turn. Returns the buffer for the shard's pool.
-    pub(crate) fn flush_out(&mut self) -> Vec<u8> {
+    /// Writes the control frames of this turn. Returns the buffer for the shard's pool, and what became of them.
+    pub(crate) fn flush_out(&mut self) -> (Vec<u8>, Delivered) {
         let out = std::mem::take(&mut self.out);
-        if out.is_empty() || self.ending == Ending::Dead {
-            return out;
+        if self.ending == Ending::Dead {
+            return (out, Delivered::Dead);
+        }
+        if out.is_empty() {
+            return (out, Delivered::Written);
         }
         let open = self.is_open();
         if let Some(egress) = &mut self.egress {
             let frames = Bytes::copy_from_slice(&out);
+            let mut outcome = Delivered::Queued;
             if !open {
                 egress.push_farewell(frames);
             } else if !egress.push_control(frames) {
-                // A client that sends commands and reads no answers: nothing more can be told to it.
-                self.ending = Ending::Dead;
+                // A client that sends commands and reads no answers: what is told last is why it is closed.
+                outcome = Delivered::Overflow;
             }
             self.wake();
-            return out;
+            return (out, outcome);
         }
         let written = self.write_some(&out);
-        if written < out.len() && self.ending != Ending::Dead {
-            self.egress = Some(Box::new(Egress::new(Some(Bytes::copy_from_slice(&out[written..])))));
-            self.wake();
+        if self.ending == Ending::Dead {
+            return (out, Delivered::Dead);
         }
-        out
+        if written == out.len() {
+            return (out, Delivered::Written);
+        }
+        self.egress = Some(Box::new(Egress::new(Some(Bytes::copy_from_slice(&out[written..])))));
+        self.wake();
+        (out, Delivered::Queued)
     }
 
     /// Writes what the socket takes now.

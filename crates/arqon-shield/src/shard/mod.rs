@@ -28,7 +28,7 @@ use arqon_proto::spine::Publication;
 use arqon_proto::time::Now;
 use tokio::sync::{Notify, mpsc};
 
-use conn::{Conn, ConnIo, Ending, room_key};
+use conn::{Conn, ConnIo, Delivered, Ending, room_key};
 use host::{ConnHost, State};
 use rooms::{Batch, Interest, Rooms};
 use timers::Timers;
@@ -169,6 +169,10 @@ impl<S: Stream> Inner<S> {
             }
             self.fan_out_dirty();
             while let Some(key) = self.slow.pop() {
+                // Several rooms of one turn may have filled the same queue.
+                if !self.conns.get(key).is_some_and(|conn| conn.io.is_open()) {
+                    continue;
+                }
                 self.state.metrics.count(Counter::SlowConsumers);
                 self.input(key, Input::Slow, now);
             }
@@ -178,7 +182,7 @@ impl<S: Stream> Inner<S> {
             }
             let settled =
                 self.state.joined.is_empty() && self.state.failed.is_empty() && self.state.flush.is_empty();
-            if settled && self.state.dirty.is_empty() {
+            if settled && self.state.dirty.is_empty() && self.slow.is_empty() {
                 break;
             }
         }
@@ -190,9 +194,11 @@ impl<S: Stream> Inner<S> {
         let mut flush = std::mem::take(&mut self.state.flush);
         for key in flush.drain(..) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let buffer = conn.io.flush_out();
-            if conn.io.ending == Ending::Dead {
-                self.dead.push(key);
+            let (buffer, delivered) = conn.io.flush_out();
+            match delivered {
+                Delivered::Written | Delivered::Queued => {}
+                Delivered::Overflow => self.slow.push(key),
+                Delivered::Dead => self.dead.push(key),
             }
             self.state.recycle(buffer);
         }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use arqon_proto::message::Encoding;
+use arqon_proto::code::CloseCode;
+use arqon_proto::message::{CommandBody, Encoding};
 use tokio::io::AsyncWriteExt as _;
 
 use super::harness::{Bus, config, in_local_set};
-use super::{member, publish};
+use super::{closed, member, publish};
 
 #[tokio::test(start_paused = true)]
 async fn a_blocked_client_that_vanishes_is_gone_at_once() {
@@ -21,6 +22,24 @@ async fn a_blocked_client_that_vanishes_is_gone_at_once() {
         drop(slow);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(bus.control.sockets(), 1, "only the publisher is left");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_its_replies_is_told_before_it_is_closed() {
+    in_local_set(async {
+        let mut config = config();
+        (config.limits.command_rate_per_s, config.limits.command_burst) = (100_000, 100_000);
+        let bus = Bus::start(config);
+        let mut mute = bus.client("mute", Encoding::Json).await;
+        for _ in 0..10_000 {
+            if mute.send(&CommandBody::Ping).await.is_err() {
+                break;
+            }
+        }
+        let told = closed(&mut mute).await;
+        assert_eq!((told.code, told.reconnect()), (CloseCode::SlowConsumer.number(), true));
     })
     .await;
 }
