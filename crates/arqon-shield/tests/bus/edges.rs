@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arqon_proto::code::CloseCode;
 use arqon_proto::message::{CommandBody, Encoding};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::harness::{Bus, config, in_local_set};
 use super::{closed, member, publish};
@@ -65,6 +65,29 @@ async fn a_message_that_arrives_slowly_is_a_sign_of_life() {
             dribble.write_all(&[0x00, 0x80, 0, 0, 0, 0]).await.expect("the Shield reads");
         }
         assert_eq!(bus.control.sockets(), 1, "a fragment is a sign of life too");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_holds_a_handshake_for_longer_than_a_header_may_take() {
+    in_local_set(async {
+        let config = config();
+        let within = config.limits.header_within;
+        let bus = Bus::start(config);
+        let mut stream = bus.stream();
+        let held = async {
+            loop {
+                if stream.write_all(b"GET / HTTP/1.1\r\nhost: bus\r\n\r\n").await.is_err() {
+                    return;
+                }
+                if stream.read(&mut [0; 4096]).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(2 * within, held).await.expect("the Shield ends it");
     })
     .await;
 }
