@@ -25,7 +25,7 @@ use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::message::Encoding;
 use arqon_proto::session::{Input, Session};
 use arqon_proto::spine::Publication;
-use arqon_proto::time::Now;
+use arqon_proto::time::{Now, millis};
 use tokio::sync::{Notify, mpsc};
 
 use conn::{Conn, ConnIo, Delivered, Ending, room_key};
@@ -123,6 +123,12 @@ impl<S: Stream> Shard<S> {
         inner.input(key, Input::Open { token: accepted.token.as_deref() }, now);
         if !read.is_empty() {
             inner.feed(key, read, now);
+        }
+        if inner.state.shared.is_draining() {
+            // Its request was judged before; the list of those to be asked may be complete already.
+            let window_ms = millis(inner.state.shared.config.drain.window).max(1);
+            let retry_after_ms = 1_000 + inner.state.entropy.next_u64() % window_ms;
+            inner.drain(key, retry_after_ms, now);
         }
         inner.finish_turn(now);
         drop(inner);
@@ -343,5 +349,30 @@ impl<S: Stream> Inner<S> {
     /// Ends a connection whose framing is broken.
     fn violation(&mut self, key: Key, code: CloseCode, message: &'static str, now: Now) {
         self.input(key, Input::Violation { code, message }, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::env::SystemEntropy;
+
+    #[tokio::test]
+    async fn who_comes_in_while_the_shard_drains_is_sent_on_at_once() {
+        let (to_hub, _inbox) = mpsc::channel(1);
+        let shared = Shared::for_tests();
+        let shard = Shard::new(0, Arc::clone(&shared), to_hub, Box::new(SystemEntropy));
+        let accepted = Accepted { encoding: Encoding::Json, token: None, permit: shared.permit() };
+        shared.draining.store(true, Ordering::Relaxed);
+        let (near, _far) = tokio::io::duplex(1 << 10);
+        let attach = async { shard.attach(near, accepted, &mut []) };
+        LocalSet::new().run_until(attach).await;
+        let inner = shard.inner.borrow();
+        let key = inner.conns.keys().next().expect("it lingers");
+        assert!(!inner.conns.get(key).is_some_and(|conn| conn.io.is_open()), "it is told where it stands");
     }
 }
