@@ -97,6 +97,8 @@ impl<P: Spine> Hub<P> {
                 next = std::future::poll_fn(|cx| self.ports.spine.poll_event(cx)) => event = Some(next),
                 received = inbox.recv_many(&mut batch, MESSAGES_PER_TURN) => {
                     if received == 0 {
+                        // The shards may be gone before this task sees `stop`.
+                        self.farewell();
                         return;
                     }
                 }
