@@ -127,6 +127,8 @@ impl<P: Spine> Hub<P> {
             }
             self.link.timeout(now, &mut self.ports);
             self.settle(now);
+            // Nothing above waits while shards or spine keep the hub busy, and others live on this thread.
+            tokio::task::coop::consume_budget().await;
         }
     }
 
