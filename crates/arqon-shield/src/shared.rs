@@ -46,6 +46,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Counts {
     addresses: BTreeMap<IpAddr, Address>,
+    /// How many addresses there must be for the next look through all of them.
+    swept_at: usize,
     tenants: BTreeMap<Tenant, usize>,
 }
 
@@ -56,7 +58,7 @@ struct Address {
     rate: Bucket,
 }
 
-/// Addresses without a connection that may be remembered for their rate, before they are looked through.
+/// Addresses that may be remembered before they are looked through for those without a connection.
 const ADDRESSES_SWEPT_AT: usize = 16_384;
 
 /// A limit that a new connection would break.
@@ -144,8 +146,10 @@ impl Shared {
             return Err(LimitReached::count("sockets_max", sockets_max));
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.addresses.len() >= ADDRESSES_SWEPT_AT {
+        if counts.addresses.len() >= counts.swept_at.max(ADDRESSES_SWEPT_AT) {
             counts.addresses.retain(|_, one| one.connections > 0 || !one.rate.is_full(now));
+            // Those that stay are not looked at again with every connect.
+            counts.swept_at = 2 * counts.addresses.len();
         }
         let one = counts.addresses.entry(address).or_default();
         let rate = limits.connect_rate_per_s;
@@ -208,5 +212,40 @@ impl Drop for Permit {
             }
         }
         self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// The defaults on two shards, for unit tests.
+    pub(crate) fn for_tests() -> Arc<Self> {
+        let mut config = Config::default();
+        config.shield.shards = 2;
+        let verifier = Verifier::new(crate::auth::Keys::default(), "arqon", std::time::Duration::ZERO, false);
+        Self::new(config, verifier, crate::env::SystemClock::start(), 1)
+    }
+
+    /// A permit of some client.
+    pub(crate) fn permit(self: &Arc<Self>) -> Permit {
+        let address = std::net::Ipv4Addr::LOCALHOST;
+        self.enter(address.into(), self.now()).expect("within all limits")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn addresses_with_connections_are_not_looked_through_with_every_connect() {
+        let shared = Shared::for_tests();
+        let enter = |n: usize| shared.enter(Ipv4Addr::from(n as u32).into(), shared.now());
+        let permits: Vec<Permit> =
+            (0..=ADDRESSES_SWEPT_AT).map(|n| enter(n).expect("within all limits")).collect();
+        let swept_at = || shared.counts.lock().expect("nobody panicked").swept_at;
+        assert_eq!(swept_at(), 2 * ADDRESSES_SWEPT_AT, "the next look is far away");
+        drop(permits);
     }
 }

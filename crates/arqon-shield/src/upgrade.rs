@@ -56,7 +56,8 @@ pub(crate) async fn serve<S: Stream>(shard: Rc<Shard<S>>, shared: Arc<Shared>, s
         .max_buf_size(limits.header_bytes_max.bytes().max(8192));
     let service = FrontDoor { shared: Arc::clone(&shared), peer, slot: Rc::clone(&slot) };
     let connection = http.serve_connection(TokioIo::new(stream), service).without_shutdown();
-    let Ok(parts) = connection.await else { return };
+    // hyper's own limit starts anew with every request; whoever only asks for other paths must go as well.
+    let Ok(Ok(parts)) = tokio::time::timeout(header_within, connection).await else { return };
     // The connection also ends well when a keep-alive request was its last: only the slot tells an upgrade.
     let Some(accepted) = slot.borrow_mut().take() else { return };
     let mut read = parts.read_buf.to_vec();

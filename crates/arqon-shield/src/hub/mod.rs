@@ -97,6 +97,8 @@ impl<P: Spine> Hub<P> {
                 next = std::future::poll_fn(|cx| self.ports.spine.poll_event(cx)) => event = Some(next),
                 received = inbox.recv_many(&mut batch, MESSAGES_PER_TURN) => {
                     if received == 0 {
+                        // The shards may be gone before this task sees `stop`.
+                        self.farewell();
                         return;
                     }
                 }
@@ -125,6 +127,8 @@ impl<P: Spine> Hub<P> {
             }
             self.link.timeout(now, &mut self.ports);
             self.settle(now);
+            // Nothing above waits while shards or spine keep the hub busy, and others live on this thread.
+            tokio::task::coop::consume_budget().await;
         }
     }
 
@@ -253,12 +257,16 @@ impl<P> Ports<P> {
 
     /// Turns deliveries that a full shard could not take into gaps, once it takes messages again.
     fn pay_gaps(&mut self) {
-        while let Some((&(shard, room), &missed)) = self.owed.first_key_value() {
-            let Some(outbox) = self.shards.get_mut(usize::from(shard)) else { return };
-            if outbox.try_send(ToShard::Gap { room, missed: Some(missed) }).is_err() {
-                return;
+        let Self { shards, owed, .. } = self;
+        for (shard, outbox) in (0..).zip(shards) {
+            let first = (shard, Key { index: 0, generation: 0 });
+            while let Some((&place, &missed)) = owed.range(first..).next().filter(|(at, _)| at.0 == shard) {
+                if outbox.try_send(ToShard::Gap { room: place.1, missed: Some(missed) }).is_err() {
+                    // Only this shard's: the others do not wait for it.
+                    break;
+                }
+                owed.remove(&place);
             }
-            self.owed.pop_first();
         }
     }
 
@@ -304,8 +312,10 @@ impl<P: Spine> LinkSink for Ports<P> {
                 *missed += 1;
             } else if outbox.try_send(delivery).is_err() {
                 owed.insert((shard, room), 1);
-                metrics.count(Counter::Dropped(DropReason::SpineQueue));
+            } else {
+                continue;
             }
+            metrics.count(Counter::Dropped(DropReason::SpineQueue));
         }
     }
 
@@ -320,5 +330,90 @@ impl<P: Spine> LinkSink for Ports<P> {
 
     fn state(&mut self, up: bool) {
         self.changed = Some(up);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::task::Context;
+
+    use arqon_presence::wire;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::parts;
+
+    /// A spine that is up, and silent or never silent; it notes what it is told.
+    #[derive(Default)]
+    struct Scripted {
+        flood: bool,
+        polled: u32,
+        sent: Rc<RefCell<Vec<SpineCommand>>>,
+    }
+
+    impl Spine for Scripted {
+        fn send(&mut self, command: SpineCommand) -> Result<(), Full> {
+            self.sent.borrow_mut().push(command);
+            Ok(())
+        }
+
+        fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<SpineEvent> {
+            self.polled += 1;
+            assert!(self.polled < 1_000_000, "nobody else had a turn");
+            match self.polled {
+                1 => Poll::Ready(SpineEvent::Up { max_payload: 1 << 20 }),
+                _ if self.flood => {
+                    Poll::Ready(SpineEvent::Message { subject: "acme.nobody".into(), payload: Bytes::new() })
+                }
+                _ => Poll::Pending,
+            }
+        }
+    }
+
+    fn hub(spine: Scripted, shards: Vec<mpsc::Sender<ToShard>>) -> Hub<Scripted> {
+        let shared = Shared::for_tests();
+        let link = Link::new(parts::link(&shared.config, 1));
+        let agent = Agent::new(parts::agent(&shared.config, 1), shared.now());
+        Hub::new(link, agent, spine, shards, shared)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_whose_shards_have_gone_says_goodbye_as_well() {
+        let spine = Scripted::default();
+        let sent = Rc::clone(&spine.sent);
+        let (shard, inbox) = mpsc::channel(1);
+        let (_stop, stop_seen) = watch::channel(false);
+        drop(shard);
+        hub(spine, Vec::new()).run(inbox, stop_seen).await;
+        let brains: Arc<str> = wire::BRAIN.into();
+        let to_brains = |sent: &&SpineCommand| matches!(sent, SpineCommand::Publish { subject, .. } if *subject == brains);
+        assert_eq!(sent.borrow().iter().filter(to_brains).count(), 2, "a hello and a goodbye");
+    }
+
+    #[tokio::test]
+    async fn a_busy_hub_leaves_turns_to_others() {
+        let (_shard, inbox) = mpsc::channel(1);
+        let (_stop, stop_seen) = watch::channel(false);
+        let local = LocalSet::new();
+        let spine = Scripted { flood: true, ..Scripted::default() };
+        let busy = local.spawn_local(hub(spine, Vec::new()).run(inbox, stop_seen));
+        local.run_until(tokio::task::yield_now()).await;
+        assert!(!busy.is_finished(), "it goes on, and this test had its turn");
+    }
+
+    #[test]
+    fn a_shard_that_takes_nothing_keeps_no_other_from_its_gaps() {
+        let (full, _full_events) = mpsc::channel(1);
+        let (free, mut free_events) = mpsc::channel(1);
+        full.try_send(ToShard::Stale { stale: false }).expect("room for one");
+        let mut hub = hub(Scripted::default(), vec![full, free]);
+        let room = Key { index: 7, generation: 7 };
+        hub.ports.owed = BTreeMap::from([((0, room), 3), ((1, room), 5)]);
+        hub.ports.pay_gaps();
+        let told = free_events.try_recv();
+        assert!(matches!(told, Ok(ToShard::Gap { missed: Some(5), .. })), "{told:?}");
+        assert_eq!(hub.ports.owed, BTreeMap::from([((0, room), 3)]), "the other is still owed");
     }
 }

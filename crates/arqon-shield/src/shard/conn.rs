@@ -65,12 +65,12 @@ pub(crate) enum Ending {
     Dead,
 }
 
-/// What became of a batch.
+/// What became of a batch, or of the control frames of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Delivered {
     Written,
     Queued,
-    /// The egress queue is full and the room's policy is to disconnect.
+    /// The egress queue is full and nothing may be dropped for it.
     Overflow,
     /// The socket is gone.
     Dead,
@@ -85,6 +85,10 @@ impl SharedBatch {
         self.0.get_or_insert_with(|| Bytes::copy_from_slice(batch))
     }
 }
+
+/// Publications and replies that leave in one write, at most: what the socket does not take of it is begun, and waits
+/// whatever the bound of the egress queue says.
+const TOGETHER_BYTES_MAX: usize = 64 * 1024;
 
 impl<S: Stream> ConnIo<S> {
     pub(crate) fn new(stream: S, permit: Permit) -> Self {
@@ -133,9 +137,12 @@ impl<S: Stream> ConnIo<S> {
     ) -> Delivered {
         let bytes = &batch.bytes[half];
         if self.egress.is_none() && !self.out.is_empty() {
-            // Replies of this turn leave in the same write, before the publications.
-            self.out.extend_from_slice(bytes);
-            return Delivered::Written;
+            if self.out.len() + bytes.len() <= TOGETHER_BYTES_MAX {
+                // Replies of this turn leave in the same write, before the publications.
+                self.out.extend_from_slice(bytes);
+                return Delivered::Written;
+            }
+            self.flush_out();
         }
         let written = if self.egress.is_some() { 0 } else { self.write_some(bytes) };
         if self.ending == Ending::Dead {
@@ -162,7 +169,8 @@ impl<S: Stream> ConnIo<S> {
         let mut outcome = Delivered::Queued;
         for &end in ends {
             let end = end as usize;
-            if end <= written {
+            // Nothing is in the place of a frame that was encoded while this encoding had no members.
+            if end <= written || end == start {
                 start = end;
                 continue;
             }
@@ -190,6 +198,12 @@ impl<S: Stream> ConnIo<S> {
         policy: SlowPolicy,
         egress_max: usize,
     ) -> Delivered {
+        if self.egress.is_none() && self.out.len() + frame.len() > TOGETHER_BYTES_MAX {
+            self.flush_out();
+        }
+        if self.ending == Ending::Dead {
+            return Delivered::Dead;
+        }
         if self.egress.is_none() {
             self.out.extend_from_slice(frame);
             return Delivered::Written;
@@ -197,30 +211,38 @@ impl<S: Stream> ConnIo<S> {
         self.queue(room, &Bytes::copy_from_slice(frame), &[frame.len() as u32], 0, policy, egress_max)
     }
 
-    /// Writes the control frames of this turn. Returns the buffer for the shard's pool.
-    pub(crate) fn flush_out(&mut self) -> Vec<u8> {
+    /// Writes the control frames of this turn. Returns the buffer for the shard's pool, and what became of them.
+    pub(crate) fn flush_out(&mut self) -> (Vec<u8>, Delivered) {
         let out = std::mem::take(&mut self.out);
-        if out.is_empty() || self.ending == Ending::Dead {
-            return out;
+        if self.ending == Ending::Dead {
+            return (out, Delivered::Dead);
+        }
+        if out.is_empty() {
+            return (out, Delivered::Written);
         }
         let open = self.is_open();
         if let Some(egress) = &mut self.egress {
             let frames = Bytes::copy_from_slice(&out);
+            let mut outcome = Delivered::Queued;
             if !open {
                 egress.push_farewell(frames);
             } else if !egress.push_control(frames) {
-                // A client that sends commands and reads no answers: nothing more can be told to it.
-                self.ending = Ending::Dead;
+                // A client that sends commands and reads no answers: what is told last is why it is closed.
+                outcome = Delivered::Overflow;
             }
             self.wake();
-            return out;
+            return (out, outcome);
         }
         let written = self.write_some(&out);
-        if written < out.len() && self.ending != Ending::Dead {
-            self.egress = Some(Box::new(Egress::new(Some(Bytes::copy_from_slice(&out[written..])))));
-            self.wake();
+        if self.ending == Ending::Dead {
+            return (out, Delivered::Dead);
         }
-        out
+        if written == out.len() {
+            return (out, Delivered::Written);
+        }
+        self.egress = Some(Box::new(Egress::new(Some(Bytes::copy_from_slice(&out[written..])))));
+        self.wake();
+        (out, Delivered::Queued)
     }
 
     /// Writes what the socket takes now.
@@ -297,4 +319,68 @@ pub(crate) const fn room_key(key: Key) -> RoomKey {
 /// The session's name of a room, back.
 pub(crate) const fn slab_key(key: RoomKey) -> Key {
     Key { index: key.index, generation: key.generation }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::shared::Shared;
+
+    const ROOM: Key = Key { index: 1, generation: 1 };
+
+    /// A connection whose socket takes `bytes`, and the other end.
+    fn conn(bytes: usize) -> (ConnIo<DuplexStream>, DuplexStream) {
+        let (near, far) = tokio::io::duplex(bytes);
+        let mut io = ConnIo::new(near, Shared::for_tests().permit());
+        io.waker = Some(Waker::noop().clone());
+        (io, far)
+    }
+
+    fn batch(frames: &[&[u8]]) -> Batch {
+        let mut batch = Batch::default();
+        for frame in frames {
+            batch.bytes[0].extend_from_slice(frame);
+            batch.ends[0].push(batch.bytes[0].len() as u32);
+            batch.count += 1;
+        }
+        batch
+    }
+
+    #[test]
+    fn a_publication_that_was_encoded_for_nobody_here_queues_no_empty_frame() {
+        let (mut io, _far) = conn(2);
+        let batch = batch(&[b"hello", b""]);
+        let delivered =
+            io.deliver(ROOM, &batch, 0, &mut SharedBatch::default(), SlowPolicy::Disconnect, 1 << 10);
+        assert_eq!(delivered, Delivered::Queued);
+        let egress = io.egress.as_mut().expect("a blocked socket");
+        while let Some(front) = egress.front() {
+            let n = front.bytes().len();
+            assert!(n > 0, "writing nothing looks like a dead socket");
+            front.advance(n);
+        }
+    }
+
+    #[test]
+    fn publications_that_leave_with_replies_keep_to_the_bound() {
+        let batch = batch(&[&[7; 16 << 10]]);
+        let max = 128 << 10;
+        for one_by_one in [false, true] {
+            let (mut io, _far) = conn(1);
+            io.out.extend_from_slice(b"a reply");
+            let mut worst = Delivered::Written;
+            for _ in 0..64 {
+                worst = worst.max(if one_by_one {
+                    io.deliver_one(ROOM, &batch.bytes[0], SlowPolicy::Disconnect, max)
+                } else {
+                    io.deliver(ROOM, &batch, 0, &mut SharedBatch::default(), SlowPolicy::Disconnect, max)
+                });
+            }
+            io.flush_out();
+            let waiting = io.egress.as_ref().map_or(0, |egress| egress.bytes());
+            assert!(worst == Delivered::Overflow && waiting <= max, "{worst:?} with {waiting} bytes");
+        }
+    }
 }

@@ -25,10 +25,10 @@ use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::message::Encoding;
 use arqon_proto::session::{Input, Session};
 use arqon_proto::spine::Publication;
-use arqon_proto::time::Now;
+use arqon_proto::time::{Now, millis};
 use tokio::sync::{Notify, mpsc};
 
-use conn::{Conn, ConnIo, Ending, room_key};
+use conn::{Conn, ConnIo, Delivered, Ending, room_key};
 use host::{ConnHost, State};
 use rooms::{Batch, Interest, Rooms};
 use timers::Timers;
@@ -124,6 +124,12 @@ impl<S: Stream> Shard<S> {
         if !read.is_empty() {
             inner.feed(key, read, now);
         }
+        if inner.state.shared.is_draining() {
+            // Its request was judged before; the list of those to be asked may be complete already.
+            let window_ms = millis(inner.state.shared.config.drain.window).max(1);
+            let retry_after_ms = 1_000 + inner.state.entropy.next_u64() % window_ms;
+            inner.drain(key, retry_after_ms, now);
+        }
         inner.finish_turn(now);
         drop(inner);
         task::spawn(self, key);
@@ -169,6 +175,10 @@ impl<S: Stream> Inner<S> {
             }
             self.fan_out_dirty();
             while let Some(key) = self.slow.pop() {
+                // Several rooms of one turn may have filled the same queue.
+                if !self.conns.get(key).is_some_and(|conn| conn.io.is_open()) {
+                    continue;
+                }
                 self.state.metrics.count(Counter::SlowConsumers);
                 self.input(key, Input::Slow, now);
             }
@@ -178,7 +188,7 @@ impl<S: Stream> Inner<S> {
             }
             let settled =
                 self.state.joined.is_empty() && self.state.failed.is_empty() && self.state.flush.is_empty();
-            if settled && self.state.dirty.is_empty() {
+            if settled && self.state.dirty.is_empty() && self.slow.is_empty() {
                 break;
             }
         }
@@ -190,9 +200,11 @@ impl<S: Stream> Inner<S> {
         let mut flush = std::mem::take(&mut self.state.flush);
         for key in flush.drain(..) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            let buffer = conn.io.flush_out();
-            if conn.io.ending == Ending::Dead {
-                self.dead.push(key);
+            let (buffer, delivered) = conn.io.flush_out();
+            match delivered {
+                Delivered::Written | Delivered::Queued => {}
+                Delivered::Overflow => self.slow.push(key),
+                Delivered::Dead => self.dead.push(key),
             }
             self.state.recycle(buffer);
         }
@@ -337,5 +349,30 @@ impl<S: Stream> Inner<S> {
     /// Ends a connection whose framing is broken.
     fn violation(&mut self, key: Key, code: CloseCode, message: &'static str, now: Now) {
         self.input(key, Input::Violation { code, message }, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::env::SystemEntropy;
+
+    #[tokio::test]
+    async fn who_comes_in_while_the_shard_drains_is_sent_on_at_once() {
+        let (to_hub, _inbox) = mpsc::channel(1);
+        let shared = Shared::for_tests();
+        let shard = Shard::new(0, Arc::clone(&shared), to_hub, Box::new(SystemEntropy));
+        let accepted = Accepted { encoding: Encoding::Json, token: None, permit: shared.permit() };
+        shared.draining.store(true, Ordering::Relaxed);
+        let (near, _far) = tokio::io::duplex(1 << 10);
+        let attach = async { shard.attach(near, accepted, &mut []) };
+        LocalSet::new().run_until(attach).await;
+        let inner = shard.inner.borrow();
+        let key = inner.conns.keys().next().expect("it lingers");
+        assert!(!inner.conns.get(key).is_some_and(|conn| conn.io.is_open()), "it is told where it stands");
     }
 }

@@ -38,6 +38,8 @@ impl<S: Stream> Inner<S> {
         for round in 0..=READS_PER_POLL {
             let Some(conn) = self.conns.get_mut(key) else { break };
             if conn.io.ending == Ending::Dead {
+                // Found while writing what waited; nobody else has noted it.
+                self.dead.push(key);
                 break;
             }
             if round == READS_PER_POLL {
@@ -99,10 +101,16 @@ impl<S: Stream> Inner<S> {
             let mut decoder = std::mem::take(&mut conn.io.decoder);
             let step = decoder.next(&mut bytes[used..], &limits);
             let consumed = match step {
-                Ok(Step::NeedMore) => None,
+                Ok(Step::NeedMore) => {
+                    if used < bytes.len() {
+                        self.input(key, Input::Alive, now);
+                    }
+                    None
+                }
                 Ok(Step::Consumed { bytes, event }) => {
-                    if let Some(event) = event {
-                        self.event(key, event, now);
+                    match event {
+                        Some(event) => self.event(key, event, now),
+                        None => self.input(key, Input::Alive, now),
                     }
                     Some(bytes)
                 }

@@ -82,18 +82,25 @@ pub(crate) async fn run<S: Stream>(
             () = room_for_one(stuck) => {}
             () = tokio::time::sleep(sleep) => {}
         }
-        let mut inner = shard.inner.borrow_mut();
-        let now = inner.state.shared.now();
-        for event in batch.drain(..) {
-            inner.hub_event(event, now);
+        {
+            let mut inner = shard.inner.borrow_mut();
+            let now = inner.state.shared.now();
+            for event in batch.drain(..) {
+                inner.hub_event(event, now);
+            }
+            inner.timers(now);
+            if let Some(drain) = &mut drain {
+                drain.step(&mut inner, now);
+            }
+            inner.finish_turn(now);
+            if drain.as_ref().is_some_and(|drain| drain.is_over(&inner, now)) {
+                return;
+            }
         }
-        inner.timers(now);
-        if let Some(drain) = &mut drain {
-            drain.step(&mut inner, now);
-        }
-        inner.finish_turn(now);
-        if drain.as_ref().is_some_and(|drain| drain.is_over(&inner, now)) {
-            return;
+        if !events.is_empty() {
+            // A turn is long when rooms are large: the sockets are read and written in between, or their clients would
+            // look silent and slow.
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -138,5 +145,38 @@ impl Drain {
     fn is_over<S: Stream>(&self, inner: &super::Inner<S>, now: arqon_proto::time::Now) -> bool {
         let window_ms = arqon_proto::time::millis(inner.state.shared.config.drain.window);
         inner.conns.is_empty() || self.started_ms.is_some_and(|started| now.mono_ms >= started + window_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::env::SystemEntropy;
+    use crate::shared::Shared;
+
+    #[tokio::test]
+    async fn sockets_have_their_turn_while_the_hub_keeps_the_shard_busy() {
+        let (to_hub, _inbox) = mpsc::channel(1);
+        let (to_shard, events) = mpsc::channel(8 * EVENTS_PER_TURN);
+        let (_drain, draining) = watch::channel(false);
+        for _ in 0..to_shard.max_capacity() {
+            to_shard.try_send(ToShard::Stale { stale: false }).expect("room for all");
+        }
+        let local = LocalSet::new();
+        let shard: Rc<Shard<DuplexStream>> =
+            Shard::new(0, Shared::for_tests(), to_hub, Box::new(SystemEntropy));
+        local.spawn_local(run(shard, events, draining));
+        let mut turns = 0;
+        let others = async {
+            while to_shard.capacity() < to_shard.max_capacity() {
+                tokio::task::yield_now().await;
+                turns += 1;
+            }
+        };
+        local.run_until(others).await;
+        assert!(turns > 4, "others had {turns} turns");
     }
 }

@@ -19,7 +19,7 @@ use arqon_shield::config::{Algorithm, Config, RoomRule, SlowConsumer};
 use arqon_shield::embedded::presence_peer;
 use arqon_shield::env::{Clock, Entropy, Listener};
 use arqon_shield::spine::MemoryBroker;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::Instant;
@@ -93,8 +93,7 @@ impl Bus {
 
     /// A client that has upgraded, with its token in the header.
     pub(crate) async fn open(&self, user: &str, encoding: Encoding) -> Result<Client, OpenError> {
-        let (near, far) = tokio::io::duplex(STREAM_BYTES);
-        self.connect.send(far).expect("the listener lives as long as the bus");
+        let near = self.stream();
         let options = Options::new("bus").with_token(token(user)).with_encoding(encoding);
         Connection::open(near, &options).await
     }
@@ -107,6 +106,31 @@ impl Bus {
 
     pub(crate) async fn client(&self, user: &str, encoding: Encoding) -> Client {
         self.try_client(user, encoding).await.expect("an upgrade")
+    }
+
+    /// A stream to the Shield on which nothing has been said.
+    pub(crate) fn stream(&self) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(STREAM_BYTES);
+        self.connect.send(far).expect("the listener lives as long as the bus");
+        near
+    }
+
+    /// A stream that has upgraded with a good token, for bytes that the shipped client would never write.
+    pub(crate) async fn raw(&self, user: &str) -> DuplexStream {
+        let mut stream = self.stream();
+        let request = format!(
+            "GET /v1/connect HTTP/1.1\r\nhost: bus\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             authorization: Bearer {}\r\n\r\n",
+            token(user)
+        );
+        stream.write_all(request.as_bytes()).await.expect("the Shield reads");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.expect("an answer"));
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        stream
     }
 
     /// Waits until the Shield has drained.
