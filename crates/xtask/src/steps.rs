@@ -55,11 +55,16 @@ pub(crate) const TEST: &[Step] = &[
         "20 seeds",
         &["cargo", "run", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..20"],
     ),
+    step("planted bugs are caught", &["cargo", "test", "--package", "sim", "--features", "planted-bugs"]),
 ];
 
 /// `cargo xtask nightly`.
 pub(crate) const NIGHTLY: &[Step] = &[
     step("tests in release", &["cargo", "test", "--workspace", "--release"]),
+    step(
+        "memory of idle sockets",
+        &["cargo", "run", "--release", "--package", "loadgen", "--", "--sockets", "15000", "--rounds", "3"],
+    ),
     step(
         "the simulator repeats itself",
         &["cargo", "run", "--release", "--package", "sim", "--", "meta", "scenarios/smoke.toml"],
