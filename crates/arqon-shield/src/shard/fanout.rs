@@ -184,8 +184,12 @@ impl<S: Stream> Inner<S> {
         let (Some(conn), Some(entry)) = (conns.get_mut(key), state.rooms.get(room)) else { return };
         let encoding = conn.session.encoding();
         let Some(membership) = conn.io.rooms.get_mut(room) else { return };
-        membership.watching = true;
         let watch = entry.members[half(encoding)].get(membership.at as usize).map(|member| member.watch);
+        if watch.is_none_or(|watch| watch == Watch::Nothing) {
+            // It has left and come back without watching since it asked.
+            return;
+        }
+        membership.watching = true;
         let room = Cow::Borrowed(name.as_str());
         if watch == Some(Watch::Counts) {
             let (users, members) = (snapshot.users, snapshot.members_total);

@@ -356,10 +356,15 @@ impl<S: Stream> Inner<S> {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use arqon_proto::egress::SlowPolicy;
+    use arqon_proto::id::{RoomRef, Tenant};
+    use arqon_proto::message::Watch;
     use tokio::task::LocalSet;
 
+    use super::rooms::{Member, Membership};
     use super::*;
     use crate::env::SystemEntropy;
+    use crate::hub::message::Snapshot;
 
     #[tokio::test]
     async fn who_comes_in_while_the_shard_drains_is_sent_on_at_once() {
@@ -374,5 +379,27 @@ mod tests {
         let inner = shard.inner.borrow();
         let key = inner.conns.keys().next().expect("it lingers");
         assert!(!inner.conns.get(key).is_some_and(|conn| conn.io.is_open()), "it is told where it stands");
+    }
+
+    #[test]
+    fn a_late_snapshot_does_not_reach_a_member_that_no_longer_watches() {
+        let (to_hub, _inbox) = mpsc::channel(1);
+        let shared = Shared::for_tests();
+        let shard = Shard::new(0, Arc::clone(&shared), to_hub, Box::new(SystemEntropy));
+        let mut inner = shard.inner.borrow_mut();
+        let (near, _far) = tokio::io::duplex(1 << 10);
+        let session = Session::new(Encoding::Json, shared.now(), &shared.session_limits);
+        let conn = inner.conns.insert(Conn { session, io: ConnIo::new(near, shared.permit()) });
+        let tenant = Tenant::parse("acme").expect("a good name");
+        let lobby = RoomRef::parse("lobby").expect("a good name");
+        let room = inner.state.rooms.intern(&tenant, lobby, SlowPolicy::default, 0).expect("room for one");
+        let member = Member { conn, watch: Watch::Nothing };
+        inner.state.rooms.get_mut(room).expect("just made").members[0].push(member);
+        let membership = Membership { room, at: 0, tracked: false, watching: false };
+        inner.conns.get_mut(conn).expect("just made").io.rooms.push(membership);
+        let snapshot = Snapshot { version: 1, members: Vec::new(), users: 0, members_total: 1 };
+        inner.presence_snapshot(room, conn, &snapshot);
+        let io = &inner.conns.get(conn).expect("it stays").io;
+        assert!(io.out.is_empty() && !io.rooms.is_watching(room), "it did not ask for presence");
     }
 }
