@@ -122,7 +122,8 @@ impl<P: Spine> Shield<P> {
     /// Returns when the Shield was drained through its [`Control`].
     ///
     /// # Cancel safety
-    /// Dropping the future ends every task of the Shield at once, as a crash would.
+    /// Dropping the future ends the Shield's own tasks at once; those of connections end with the `LocalSet`. Drop both
+    /// for what a crash would do.
     pub async fn run_local<L: Listener>(self, listener: L) {
         let Self { shards, hub, control } = self;
         let mut tasks = JoinSet::new();

@@ -5,6 +5,7 @@
 //! subscription per room and Shield, whatever the number of sockets.
 
 pub(crate) mod message;
+mod ports;
 mod presence;
 mod rooms;
 
@@ -14,20 +15,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arqon_presence::agent::Agent;
-use arqon_proto::code::ErrorCode;
-use arqon_proto::id::Subject;
-use arqon_proto::link::{Full, Link, LinkSink, Outgoing, SpineCommand, SpineEvent};
+use arqon_proto::link::{Link, Outgoing, SpineEvent};
 use arqon_proto::message::Payload;
-use arqon_proto::spine::Publication;
 use arqon_proto::time::Now;
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use crate::metrics::{Counter, DropReason, Gauge, ShardMetrics};
+use crate::metrics::{Counter, Gauge};
 use crate::shared::Shared;
-use crate::slab::Key;
 use crate::spine::Spine;
-use message::{Outbox, Publish, ShardIndex, ToHub, ToShard};
+use message::{Outbox, Publish, ToHub, ToShard};
+use ports::Ports;
 use rooms::HubRooms;
 
 /// The hub of one Shield.
@@ -36,25 +33,6 @@ pub(crate) struct Hub<P> {
     link: Link,
     agent: Agent,
     ports: Ports<P>,
-}
-
-/// Everything the link and the agent act upon, so that one of them and this can be borrowed at once.
-#[derive(Debug)]
-pub(crate) struct Ports<P> {
-    spine: P,
-    shards: Vec<Outbox<ToShard>>,
-    rooms: HubRooms,
-    shared: Arc<Shared>,
-    metrics: ShardMetrics,
-    /// Publications whose barrier is awaited, by token.
-    acks: BTreeMap<u64, (ShardIndex, Key, u32)>,
-    next_token: u64,
-    /// Deliveries that a full shard could not take: a gap is owed.
-    owed: BTreeMap<(ShardIndex, Key), u64>,
-    /// Control messages of this turn, for the agent.
-    control: Vec<(Box<str>, Bytes)>,
-    /// The spine came up or went down this turn.
-    changed: Option<bool>,
 }
 
 impl<P: Spine> Hub<P> {
@@ -232,107 +210,6 @@ async fn room_for_one<T>(stuck: Option<mpsc::Sender<T>>) {
     }
 }
 
-impl<P> Ports<P> {
-    pub(crate) fn tell_shard(&mut self, shard: ShardIndex, message: ToShard) {
-        if let Some(outbox) = self.shards.get_mut(usize::from(shard)) {
-            outbox.send(message);
-        }
-    }
-
-    pub(crate) fn tell_all(&mut self, mut message: impl FnMut() -> ToShard) {
-        for outbox in &mut self.shards {
-            outbox.send(message());
-        }
-    }
-
-    /// To every shard that has members or waiting clients of a room.
-    pub(crate) fn tell_room(&mut self, subject: &Subject, mut message: impl FnMut(Key) -> ToShard) {
-        let Self { rooms, shards, .. } = self;
-        for (shard, room) in rooms.shards_of(subject) {
-            if let Some(outbox) = shards.get_mut(usize::from(shard)) {
-                outbox.send(message(room));
-            }
-        }
-    }
-
-    /// Turns deliveries that a full shard could not take into gaps, once it takes messages again.
-    fn pay_gaps(&mut self) {
-        let Self { shards, owed, .. } = self;
-        for (shard, outbox) in (0..).zip(shards) {
-            let first = (shard, Key { index: 0, generation: 0 });
-            while let Some((&place, &missed)) = owed.range(first..).next().filter(|(at, _)| at.0 == shard) {
-                if outbox.try_send(ToShard::Gap { room: place.1, missed: Some(missed) }).is_err() {
-                    // Only this shard's: the others do not wait for it.
-                    break;
-                }
-                owed.remove(&place);
-            }
-        }
-    }
-
-    fn answer(&mut self, token: u64, outcome: Result<(), ErrorCode>) {
-        let Some((shard, conn, id)) = self.acks.remove(&token) else { return };
-        let message = match outcome {
-            Ok(()) => ToShard::Acked { conn, id },
-            Err(code) => ToShard::PublishFailed { conn, id, code },
-        };
-        self.tell_shard(shard, message);
-    }
-}
-
-impl<P: Spine> LinkSink for Ports<P> {
-    fn spine(&mut self, command: SpineCommand) -> Result<(), Full> {
-        self.spine.send(command)
-    }
-
-    fn live(&mut self, subject: &Subject) {
-        self.tell_room(subject, |room| ToShard::Live { room });
-    }
-
-    fn join_failed(&mut self, subject: &Subject, code: ErrorCode) {
-        self.tell_room(subject, |room| ToShard::JoinFailed { room, code });
-    }
-
-    fn acked(&mut self, token: u64) {
-        self.answer(token, Ok(()));
-    }
-
-    fn ack_failed(&mut self, token: u64, code: ErrorCode) {
-        self.answer(token, Err(code));
-    }
-
-    fn deliver(&mut self, subject: &Subject, _: Publication<'_>, envelope: &Bytes) {
-        let Self { rooms, shards, owed, metrics, .. } = self;
-        for (shard, room) in rooms.shards_of(subject) {
-            let Some(outbox) = shards.get_mut(usize::from(shard)) else { continue };
-            // A gap that is owed comes first: nothing may be delivered as if nothing had been lost.
-            let due = owed.get_mut(&(shard, room));
-            let delivery = ToShard::Deliver { room, envelope: envelope.clone() };
-            if let Some(missed) = due {
-                *missed += 1;
-            } else if outbox.try_send(delivery).is_err() {
-                owed.insert((shard, room), 1);
-            } else {
-                continue;
-            }
-            metrics.count(Counter::Dropped(DropReason::SpineQueue));
-        }
-    }
-
-    fn gap(&mut self, subject: &Subject, missed: Option<u64>) {
-        self.metrics.count(Counter::Gaps);
-        self.tell_room(subject, |room| ToShard::Gap { room, missed });
-    }
-
-    fn control(&mut self, subject: &str, payload: Bytes) {
-        self.control.push((subject.into(), payload));
-    }
-
-    fn state(&mut self, up: bool) {
-        self.changed = Some(up);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -340,10 +217,13 @@ mod tests {
     use std::task::Context;
 
     use arqon_presence::wire;
+    use arqon_proto::link::{Full, SpineCommand};
+    use bytes::Bytes;
     use tokio::task::LocalSet;
 
     use super::*;
     use crate::parts;
+    use crate::slab::Key;
 
     /// A spine that is up, and silent or never silent; it notes what it is told.
     #[derive(Default)]

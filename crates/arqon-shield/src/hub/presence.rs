@@ -16,7 +16,7 @@ impl<P: Spine> Hub<P> {
         match message {
             ToHub::Track { peer, subject, meta } => {
                 if let Err(code) = self.agent.track(&peer, &subject, &meta, now) {
-                    tracing::warn!(code = code.name(), "a session could not enter presence");
+                    tracing::debug!(code = code.name(), "a session could not enter presence");
                 }
             }
             ToHub::Untrack { session, subject, clean } => self.agent.untrack(session, &subject, clean, now),
