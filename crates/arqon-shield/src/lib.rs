@@ -4,7 +4,7 @@
 //!
 //! - `upgrade` makes a session out of an HTTP request; `shard` owns the sockets of one thread;
 //! - `hub` is where shards meet and the only owner of the [`spine`];
-//! - [`env`] is the door by which sockets, time, randomness and the spine come in: production and the simulator differ
+//! - [`mod@env`] is the door by which sockets, time, randomness and the spine come in: production and the simulator differ
 //!   there and nowhere else;
 //! - [`server`] puts all of it on real threads and sockets, [`embedded`] adds presence without another process.
 

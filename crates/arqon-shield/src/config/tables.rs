@@ -15,7 +15,7 @@ use super::units::{self, ByteSize};
 section! {
     /// The process itself.
     ShieldTable = "shield" {
-        /// Name of this Shield, unique on one bus: [A-Za-z0-9][A-Za-z0-9_-]{0,63}. Default "shield-1". Two live Shields with one name:
+        /// Name of this Shield, unique on one bus: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`. Default "shield-1". Two live Shields with one name:
         /// the later one stops with an error.
         #[serde(with = "names::shield_id")]
         id: ShieldId = ShieldId::parse("shield-1").expect("a literal that fits the grammar"),
@@ -56,7 +56,7 @@ section! {
 section! {
     /// Which web pages may connect. Programs that send no Origin header are not concerned.
     OriginConfig = "origin" {
-        /// Origins of web pages that may connect, such as ["https://app.example.com"]. Default []: only pages whose host and port are those
+        /// Origins of web pages that may connect, such as `["https://app.example.com"]`. Default []: only pages whose host and port are those
         /// of the request itself. A port of * stands for any. ["*"] lets every page of the web use a token it has got hold of.
         allowed: Vec<String> = Vec::new(),
     }

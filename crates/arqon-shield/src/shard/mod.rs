@@ -4,10 +4,11 @@
 //! socket, events of the hub, timers), then [`Inner::finish_turn`], which fans out what the inputs caused.
 //!
 //! - `task` owns the futures: one small task per connection and one for the hub's events and the timers;
-//! - `host` is what a session asks of its shard; `fanout` goes the other way, from the hub to the sockets;
+//! - `host` is what a session asks of its shard; `events` and `fanout` go the other way, from the hub to the sockets;
 //! - `conn` knows one socket, `rooms` who is a member, `timers` who is due.
 
 mod conn;
+mod events;
 mod fanout;
 mod host;
 mod read;
@@ -20,21 +21,19 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arqon_presence::agent::KickTarget;
-use arqon_proto::code::{CloseCode, ErrorCode};
+use arqon_proto::code::CloseCode;
 use arqon_proto::message::Encoding;
 use arqon_proto::session::{Input, Session};
-use arqon_proto::spine::Publication;
 use arqon_proto::time::{Now, millis};
 use tokio::sync::{Notify, mpsc};
 
 use conn::{Conn, ConnIo, Delivered, Ending, room_key};
 use host::{ConnHost, State};
-use rooms::{Batch, Interest, Rooms};
+use rooms::{Batch, Rooms};
 use timers::Timers;
 
 use crate::env::{Entropy, Stream};
-use crate::hub::message::{Outbox, ShardIndex, ToHub, ToShard};
+use crate::hub::message::{Outbox, ShardIndex, ToHub};
 use crate::metrics::{Counter, Gauge};
 use crate::shared::{Permit, Shared};
 use crate::slab::{Key, Slab};
@@ -224,35 +223,6 @@ impl<S: Stream> Inner<S> {
         }
     }
 
-    /// A room that connections wait for could not be made live.
-    fn join_failed(&mut self, room: Key, code: ErrorCode, now: Now) {
-        let Some(entry) = self.state.rooms.get_mut(room) else { return };
-        if entry.interest != Interest::Asked {
-            // It was another shard that asked.
-            return;
-        }
-        self.state.hub.send(ToHub::Leave { shard: self.state.index, subject: entry.subject.clone() });
-        let waiting = std::mem::take(&mut entry.waiting);
-        self.state.rooms.remove(room);
-        for waiting in waiting {
-            self.input(waiting.conn, Input::JoinFailed { room: room_key(room), code }, now);
-        }
-    }
-
-    /// Ends every membership of a room.
-    fn close_room(&mut self, room: Key, now: Now) {
-        let Some(entry) = self.state.rooms.get(room) else { return };
-        let members: Vec<Key> = entry.members.iter().flatten().map(|member| member.conn).collect();
-        for key in members {
-            let Self { conns, state, .. } = self;
-            let Some(Conn { session, io }) = conns.get_mut(key) else { continue };
-            let encoding = session.encoding();
-            ConnHost { key, io, state, encoding, now }.leave(room, true);
-            self.settle_moves();
-            self.input(key, Input::Removed { room: room_key(room), reason: ErrorCode::RoomClosed }, now);
-        }
-    }
-
     fn report_counts(&mut self) {
         while let Some(room) = self.state.counted.pop() {
             self.state.report_count(room);
@@ -267,52 +237,6 @@ impl<S: Stream> Inner<S> {
             conn.io.wake();
             self.state.recycle(std::mem::take(&mut conn.io.out));
         }
-    }
-
-    /// Handles one event of the hub.
-    fn hub_event(&mut self, event: ToShard, now: Now) {
-        match event {
-            ToShard::Live { room } => self.room_is_live(room),
-            ToShard::JoinFailed { room, code } => self.join_failed(room, code, now),
-            ToShard::Acked { conn, id } => self.input(conn, Input::Published { id }, now),
-            ToShard::PublishFailed { conn, id, code } => {
-                self.input(conn, Input::PublishFailed { id, code }, now)
-            }
-            ToShard::Deliver { room, envelope } => {
-                if let Ok(publication) = Publication::decode(&envelope) {
-                    self.deliver(room, &publication);
-                }
-            }
-            ToShard::Gap { room, missed } => self.gap(room, missed),
-            ToShard::Snapshot { room, conn, snapshot } => self.presence_snapshot(room, conn, &snapshot),
-            ToShard::Diff { room, diff } => self.presence_diff(room, &diff),
-            ToShard::Counts { room, users, members } => self.presence_counts(room, users, members),
-            ToShard::Stale { stale } => self.presence_stale(stale),
-            ToShard::Kick { target, reason } => self.kick(&target, &reason, now),
-            ToShard::CloseRoom { room } => self.close_room(room, now),
-        }
-    }
-
-    fn kick(&mut self, target: &KickTarget, reason: &str, now: Now) {
-        for key in self.conns.keys().collect::<Vec<Key>>() {
-            let peer = self.conns.get(key).and_then(|conn| conn.io.peer.as_ref());
-            let meant = peer.is_some_and(|peer| match target {
-                KickTarget::User { tenant, user } => peer.tenant == *tenant && peer.user == *user,
-                KickTarget::Session(session) => peer.session == *session,
-            });
-            if meant {
-                self.input(key, Input::Kick { reason }, now);
-            }
-        }
-    }
-
-    fn room_is_live(&mut self, room: Key) {
-        let Some(entry) = self.state.rooms.get_mut(room) else { return };
-        if entry.interest == Interest::Asked {
-            entry.interest = Interest::Live;
-        }
-        let waiting: Vec<Key> = entry.waiting.iter().map(|waiting| waiting.conn).collect();
-        self.state.joined.extend(waiting.into_iter().map(|conn| (conn, room)));
     }
 
     /// Looks at every connection that is due.
