@@ -38,8 +38,8 @@ pub trait Host {
     /// The handle of a room. Called only for rooms a grant covers, before [`Output::Join`] and [`Output::Publish`].
     ///
     /// # Errors
-    /// Such as [`ErrorCode::Unavailable`], [`ErrorCode::Overloaded`] or [`ErrorCode::RoomClosed`].
-    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, ErrorCode>;
+    /// Such as [`ErrorCode::LimitExceeded`] or [`ErrorCode::RoomClosed`].
+    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, RoomError>;
 
     /// Asks the policies. Whatever goes wrong in one is a [`Verdict::Deny`].
     fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {
@@ -131,6 +131,15 @@ pub struct AuthError {
     /// [`ErrorCode::Unauthorized`] or [`ErrorCode::TokenExpired`].
     pub code: ErrorCode,
     /// For the developer. Holds no part of the token.
+    pub message: Cow<'static, str>,
+}
+
+/// Why there is no handle for a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomError {
+    /// The code.
+    pub code: ErrorCode,
+    /// For the developer; names the limit and its value, if it is one.
     pub message: Cow<'static, str>,
 }
 

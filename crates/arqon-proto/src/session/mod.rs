@@ -26,7 +26,9 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-pub use self::host::{AuthError, Host, Output, PolicyAction, PolicyEvent, Refusal, RoomKey, Verdict};
+pub use self::host::{
+    AuthError, Host, Output, PolicyAction, PolicyEvent, Refusal, RoomError, RoomKey, Verdict,
+};
 
 use self::membership::Membership;
 use self::refused::{Refused, reason_of};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use super::host::{AuthError, Verdict};
+use super::host::{AuthError, RoomError, Verdict};
 use crate::code::{CloseCode, ErrorCode};
 use crate::id::NameError;
 
@@ -50,8 +50,8 @@ impl Refused {
     }
 
     /// What the host answered about a room.
-    pub(super) fn room(code: ErrorCode) -> Self {
-        Self::new(code, reason_of(code))
+    pub(super) fn room(error: RoomError) -> Self {
+        Self::new(error.code, error.message)
     }
 
     pub(super) fn policy(code: u16, reason: &str) -> Self {

@@ -12,7 +12,9 @@ use arqon_proto::limits::SessionLimits;
 use arqon_proto::message::{
     Command, CommandBody, Connect, Encoding, Payload, Publish, ServerBody, ServerFrame, Subscribe, Watch,
 };
-use arqon_proto::session::{AuthError, Host, Input, Output, PolicyEvent, Refusal, RoomKey, Session, Verdict};
+use arqon_proto::session::{
+    AuthError, Host, Input, Output, PolicyEvent, Refusal, RoomError, RoomKey, Session, Verdict,
+};
 use arqon_proto::time::Now;
 
 /// What the session told its host, owned.
@@ -57,10 +59,10 @@ impl Host for FakeHost {
         self.refusal.clone().map_or(Ok(SessionId(7)), Err)
     }
 
-    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, ErrorCode> {
+    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, RoomError> {
         let next = RoomKey { index: u32::try_from(self.rooms.len()).expect("few rooms"), generation: 1 };
         match self.room_error {
-            Some(code) => Err(code),
+            Some(code) => Err(RoomError { code, message: "not now".into() }),
             None => Ok(*self.rooms.entry(format!("{tenant}.{room}")).or_insert(next)),
         }
     }

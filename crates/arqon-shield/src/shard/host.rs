@@ -10,7 +10,7 @@ use arqon_proto::grant::{Identity, Peer};
 use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant};
 use arqon_proto::message::{CommandBody, Encoding, Payload, ServerFrame, Watch};
 use arqon_proto::planted::{self, Bug};
-use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomKey};
+use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomError, RoomKey};
 use arqon_proto::time::Now;
 use arqon_proto::ws::{self, Opcode};
 use bytes::Bytes;
@@ -176,10 +176,13 @@ impl<S: Stream> Host for ConnHost<'_, S> {
         Ok(session)
     }
 
-    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, ErrorCode> {
+    fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, RoomError> {
         let State { rooms, shared, .. } = &mut *self.state;
         let policy = || shared.slow_policy(tenant, room);
-        rooms.intern(tenant, room, policy, self.now.mono_ms).map(room_key).ok_or(ErrorCode::Overloaded)
+        rooms.intern(tenant, room, policy, self.now.mono_ms).map(room_key).ok_or_else(|| RoomError {
+            code: ErrorCode::LimitExceeded,
+            message: format!("rooms_max of this Shield is {}", shared.config.shield.rooms_max).into(),
+        })
     }
 
     fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {

@@ -234,3 +234,18 @@ async fn a_tenant_has_its_own_limit_and_hears_its_name() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_shield_names_its_limit_on_rooms() {
+    in_local_set(async {
+        let mut config = config();
+        config.shield.rooms_max = 1;
+        let bus = Bus::start(config);
+        let mut ada = member(&bus, "ada", Encoding::Json).await;
+        let refused =
+            ada.subscribe("attic", &SubscribeOptions::default()).await.expect_err("one room too many");
+        assert!(harness::is_refused_with(&refused, &[ErrorCode::LimitExceeded]), "{refused}");
+        assert!(refused.to_string().contains("rooms_max of this Shield is 1"), "{refused}");
+    })
+    .await;
+}
