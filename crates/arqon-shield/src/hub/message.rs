@@ -167,3 +167,12 @@ impl<T> Outbox<T> {
         self.channel.clone()
     }
 }
+
+/// Waits until a stuck message can move on; for ever if none is.
+pub(crate) async fn room_for_one<T>(stuck: Option<mpsc::Sender<T>>) {
+    match stuck {
+        // An error means that the other side has ended: the flush that follows empties the backlog.
+        Some(channel) => drop(channel.reserve().await),
+        None => std::future::pending().await,
+    }
+}

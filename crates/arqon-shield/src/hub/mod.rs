@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::metrics::{Counter, Gauge};
 use crate::shared::Shared;
 use crate::spine::Spine;
-use message::{Outbox, Publish, ToHub, ToShard};
+use message::{Outbox, Publish, ToHub, ToShard, room_for_one};
 use ports::Ports;
 use rooms::HubRooms;
 
@@ -201,14 +201,6 @@ impl<P: Spine> Hub<P> {
 /// Messages handled between two looks at the timers.
 const MESSAGES_PER_TURN: usize = 256;
 const IDLE: Duration = Duration::from_secs(1);
-
-async fn room_for_one<T>(stuck: Option<mpsc::Sender<T>>) {
-    match stuck {
-        // An error means that the shard has ended: the flush that follows empties the backlog.
-        Some(channel) => drop(channel.reserve().await),
-        None => std::future::pending().await,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Shard;
 use crate::env::Stream;
-use crate::hub::message::ToShard;
+use crate::hub::message::{ToShard, room_for_one};
 use crate::slab::Key;
 
 /// Owns one connection. Small on purpose: there are a hundred thousand of it.
@@ -102,15 +102,6 @@ pub(crate) async fn run<S: Stream>(
             // look silent and slow.
             tokio::task::yield_now().await;
         }
-    }
-}
-
-/// Waits until a stuck message can move on; for ever if none is.
-async fn room_for_one<T>(stuck: Option<mpsc::Sender<T>>) {
-    match stuck {
-        // An error means that the hub has ended: the flush that follows empties the backlog.
-        Some(channel) => drop(channel.reserve().await),
-        None => std::future::pending().await,
     }
 }
 
