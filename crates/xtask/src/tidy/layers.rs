@@ -14,12 +14,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arq", &["arqon-client", "arqon-proto", "arqon-shield"]),
     ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield"]),
     ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
+    ("arqon-differential", &["arqon-presence", "arqon-proto"]),
     // To compare config.toml with the defaults.
     ("xtask", &["arqon-shield"]),
 ];
 
 /// Packages that are programs: nobody uses them, not even in tests.
-const PROGRAMS: &[&str] = &["arq", "sim", "loadgen", "xtask"];
+const PROGRAMS: &[&str] = &["arq", "sim", "loadgen", "arqon-differential", "xtask"];
 
 /// The pure packages: their tests may use no more than they do themselves.
 const PURE: &[&str] = &["arqon-proto", "arqon-presence"];
