@@ -45,8 +45,8 @@ defmodule ArqonBrain.Nats.Auth do
     with {:ok, <<head::16, seed::binary-size(32), crc::little-16>> = raw} <-
            Base.decode32(text, padding: false),
          true <- crc == crc16(binary_part(raw, 0, 34)),
-         true <- head >>> 8 &&& 0xF8 == @seed,
-         true <- head >>> 3 &&& 0xFF == @user do
+         true <- (head >>> 8 &&& 0xF8) == @seed,
+         true <- (head >>> 3 &&& 0xFF) == @user do
       {public, _private} = :crypto.generate_key(:eddsa, :ed25519, seed)
       {:ok, encode(<<@user, public::binary>>), seed}
     else

@@ -65,8 +65,10 @@ defmodule ArqonBrain.Nats.Parser do
     case parser.buffer do
       <<_headers::binary-size(head), payload::binary-size(size), "\r\n", rest::binary>> ->
         {subject, sid, reply} = header
-        # A copy, so that a short payload that somebody keeps does not keep the whole buffer.
-        message = {:msg, subject, sid, reply, :binary.copy(payload)}
+        # Copies, so that a short text that somebody keeps does not keep the whole buffer.
+        message =
+          {:msg, :binary.copy(subject), sid, reply && :binary.copy(reply), :binary.copy(payload)}
+
         run(%{parser | buffer: rest, mode: :line}, [message | done])
 
       buffer when byte_size(buffer) >= head + size + 2 ->
@@ -132,14 +134,11 @@ defmodule ArqonBrain.Nats.Parser do
     end
   end
 
-  defp size(digits) when byte_size(digits) in 1..@size_digits_max do
-    case Integer.parse(digits) do
-      {size, ""} when size >= 0 -> {:ok, size}
-      _other -> :error
-    end
-  end
-
+  defp size(digits) when byte_size(digits) in 1..@size_digits_max, do: digits(digits, 0)
   defp size(_digits), do: :error
+
+  defp digits(<<c, rest::binary>>, value) when c in ?0..?9, do: digits(rest, value * 10 + c - ?0)
+  defp digits(rest, value), do: if(rest == "", do: {:ok, value}, else: :error)
 
   defp words(text), do: :binary.split(text, [" ", "\t"], [:global, :trim_all])
 
