@@ -10,12 +10,14 @@ defmodule ArqonBrain.Log do
 
     config = %{
       config: %{type: :standard_error},
+      # Each start of a process would be a line.
+      filters: [progress: {&:logger_filters.progress/2, :stop}],
       formatter:
         {:logger_formatter,
          %{
            single_line: true,
            max_size: 4096,
-           time_offset: "Z",
+           time_offset: ~c"Z",
            template: [:time, " ", :level, " ", :msg, "\n"]
          }}
     }

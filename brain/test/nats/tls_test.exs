@@ -35,9 +35,12 @@ defmodule ArqonBrain.Nats.TlsTest do
 
   test "the server has to be known and to be the one that was meant", context do
     ours =
-      Certificates.make(context.tmp_dir, "ours", dNSName: 'localhost', iPAddress: <<127, 0, 0, 1>>)
+      Certificates.make(context.tmp_dir, "ours",
+        dNSName: ~c"localhost",
+        iPAddress: <<127, 0, 0, 1>>
+      )
 
-    others = Certificates.make(context.tmp_dir, "others", dNSName: 'localhost')
+    others = Certificates.make(context.tmp_dir, "others", dNSName: ~c"localhost")
     server = server(context, ours)
     assert :ok == open(server, "localhost", ca(ours))
     assert :ok == open(server, "127.0.0.1", ca(ours))
@@ -54,7 +57,7 @@ defmodule ArqonBrain.Nats.TlsTest do
   test "a certificate for another name is refused", context do
     other =
       Certificates.make(context.tmp_dir, "other",
-        dNSName: 'nats.example',
+        dNSName: ~c"nats.example",
         iPAddress: <<127, 0, 0, 9>>
       )
 
@@ -67,7 +70,7 @@ defmodule ArqonBrain.Nats.TlsTest do
   end
 
   test "TLS on one side only is refused, without anything secret being said", context do
-    ours = Certificates.make(context.tmp_dir, "ours", dNSName: 'localhost')
+    ours = Certificates.make(context.tmp_dir, "ours", dNSName: ~c"localhost")
     plain = NatsServer.start(context.tmp_dir, "")
     on_exit(fn -> NatsServer.stop(plain) end)
     assert {:error, reason} = open(plain, "localhost", ca(ours))
@@ -79,7 +82,7 @@ defmodule ArqonBrain.Nats.TlsTest do
   end
 
   test "a server that wants to know the client gets its certificate", context do
-    ours = Certificates.make(context.tmp_dir, "ours", dNSName: 'localhost')
+    ours = Certificates.make(context.tmp_dir, "ours", dNSName: ~c"localhost")
     server = server(context, ours, ", ca_file: \"#{ours.ca_file}\", verify: true")
     with_own = Map.take(ours, [:ca_file, :cert_file, :key_file])
     assert :ok == open(server, "localhost", with_own)
@@ -88,7 +91,7 @@ defmodule ArqonBrain.Nats.TlsTest do
 
   test "a connection works over TLS, and a server that stands still is noticed", context do
     :persistent_term.put(Control, self())
-    ours = Certificates.make(context.tmp_dir, "ours", dNSName: 'localhost')
+    ours = Certificates.make(context.tmp_dir, "ours", dNSName: ~c"localhost")
     server = server(context, ours, "", "allow_non_tls: true\n")
     spine = NatsServer.spine(server, servers: [{:tls, "localhost", server.port}], tls: ca(ours))
     start_supervised!({Connection, name: "brain-1", spine: spine, control: Control})
