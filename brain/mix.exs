@@ -10,7 +10,6 @@ defmodule ArqonBrain.MixProject do
       start_permanent: Mix.env() == :prod,
       deps: [],
       aliases: [check: &check/1],
-      preferred_cli_env: [check: :test],
       releases: [arqon_brain: [include_executables_for: [], steps: [:assemble, &only_brain/1]]]
     ]
   end

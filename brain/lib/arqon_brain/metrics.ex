@@ -78,12 +78,14 @@ defmodule ArqonBrain.Metrics do
     set(:mailbox_messages_max, mailbox_max())
   end
 
-  # There are some dozens of processes: rooms are data of the shards.
+  # Those with names: everybody talks to them. A room's process is one of very many and hears little.
   defp mailbox_max do
-    Enum.reduce(Process.list(), 0, fn pid, most ->
-      case Process.info(pid, :message_queue_len) do
-        {:message_queue_len, length} -> max(length, most)
-        nil -> most
+    Enum.reduce(Process.registered(), 0, fn name, most ->
+      with pid when is_pid(pid) <- Process.whereis(name),
+           {:message_queue_len, length} <- Process.info(pid, :message_queue_len) do
+        max(length, most)
+      else
+        _gone_or_port -> most
       end
     end)
   end

@@ -15,7 +15,7 @@ defmodule ArqonBrain.Nats.Connection do
   require Logger
 
   alias ArqonBrain.{Health, Metrics}
-  alias ArqonBrain.Nats.{Commands, Gate, Handshake, Parser, Transport, Writer}
+  alias ArqonBrain.Nats.{Backlog, Commands, Gate, Handshake, Parser, Transport, Writer}
 
   @behaviour ArqonBrain.Spine
 
@@ -137,15 +137,15 @@ defmodule ArqonBrain.Nats.Connection do
   defp address({_scheme, host, port}), do: "#{host}:#{port}"
 
   defp subscribe(state, accepted) do
-    counters = Gate.counters()
+    backlog = Backlog.new()
 
     link = %{
       id: make_ref(),
       transport: accepted.transport,
       parser: accepted.parser,
       payload_max: accepted.payload_max,
-      counters: counters,
-      writer: Writer.start_link(accepted.transport, counters),
+      backlog: backlog,
+      writer: Writer.start_link(accepted.transport, backlog),
       pongs: :queue.new(),
       heard?: false,
       watch: nil,
@@ -188,7 +188,7 @@ defmodule ArqonBrain.Nats.Connection do
       payload: link.payload_max
     }
 
-    Gate.open(link.writer, link.counters, most)
+    Gate.open(link.writer, link.backlog, most)
     Metrics.count(:spine_connects_total, result: :ok)
     Metrics.set(:spine_up, 1)
     Logger.info("NATS: connected to #{address(List.last(state.servers))}")
@@ -203,7 +203,7 @@ defmodule ArqonBrain.Nats.Connection do
     Process.exit(link.writer, :kill)
     Transport.abort(link.transport)
     cancel(link.watch)
-    Metrics.count(:spine_lost_total, [reason: :down], max(Gate.waiting(link.counters), 0))
+    Metrics.count(:spine_lost_total, [reason: :down], Backlog.messages(link.backlog))
     Metrics.set(:spine_up, 0)
     if link.up?, do: state.control.link(false)
     again(%{state | link: nil}, "#{address(List.last(state.servers))}: #{reason}")

@@ -7,13 +7,9 @@ defmodule ArqonBrain.Nats.Gate do
   """
 
   alias ArqonBrain.Metrics
-  alias ArqonBrain.Nats.{Commands, Writer}
+  alias ArqonBrain.Nats.{Backlog, Commands, Writer}
 
   @table __MODULE__
-  @bytes 1
-  @messages 2
-
-  @type limits :: %{bytes: pos_integer, messages: pos_integer, payload: pos_integer}
 
   @doc "Makes the table; the caller owns it, and without it everything is `:down`."
   @spec new() :: :ok
@@ -22,14 +18,10 @@ defmodule ArqonBrain.Nats.Gate do
     :ok
   end
 
-  @doc "Counters for one connection."
-  @spec counters() :: :atomics.atomics_ref()
-  def counters, do: :atomics.new(2, signed: true)
-
   @doc "Lets publications through to a writer."
-  @spec open(pid, :atomics.atomics_ref(), limits) :: :ok
-  def open(writer, counters, limits) do
-    true = :ets.insert(@table, {:link, writer, counters, limits})
+  @spec open(pid, Backlog.t(), Backlog.limits()) :: :ok
+  def open(writer, backlog, limits) do
+    true = :ets.insert(@table, {:link, writer, backlog, limits})
     :ok
   end
 
@@ -49,42 +41,25 @@ defmodule ArqonBrain.Nats.Gate do
       nil ->
         lost(:down, :down)
 
-      {_writer, _counters, %{payload: most}} when size > most ->
+      {_writer, _backlog, %{payload: most}} when size > most ->
         lost(:too_large, :full)
 
-      {writer, counters, limits} ->
+      {writer, backlog, limits} ->
         if Commands.subject?(subject),
-          do: enter(writer, counters, limits, Commands.pub(subject, payload, size), size),
+          do: enter(writer, backlog, limits, Commands.pub(subject, payload, size), size),
           else: lost(:bad_subject, :full)
     end
   end
 
-  defp enter(writer, counters, limits, command, size) do
-    bytes = :atomics.add_get(counters, @bytes, size)
-    messages = :atomics.add_get(counters, @messages, 1)
-
-    if bytes > limits.bytes or messages > limits.messages do
-      release(counters, size, 1)
-      lost(:full, :full)
-    else
-      Writer.publish(writer, command, size)
-    end
+  defp enter(writer, backlog, limits, command, size) do
+    if Backlog.take(backlog, size, limits),
+      do: Writer.publish(writer, command, size),
+      else: lost(:full, :full)
   end
-
-  @doc "Says that the socket has taken so much, or never will."
-  @spec release(:atomics.atomics_ref(), non_neg_integer, non_neg_integer) :: :ok
-  def release(counters, bytes, messages) do
-    :atomics.sub(counters, @bytes, bytes)
-    :atomics.sub(counters, @messages, messages)
-  end
-
-  @doc "How many messages wait."
-  @spec waiting(:atomics.atomics_ref()) :: integer
-  def waiting(counters), do: :atomics.get(counters, @messages)
 
   defp link do
     case :ets.lookup(@table, :link) do
-      [{:link, writer, counters, limits}] -> {writer, counters, limits}
+      [{:link, writer, backlog, limits}] -> {writer, backlog, limits}
       [] -> nil
     end
   rescue

@@ -7,13 +7,13 @@ defmodule ArqonBrain.Nats.Writer do
   """
 
   alias ArqonBrain.Metrics
-  alias ArqonBrain.Nats.{Gate, Transport}
+  alias ArqonBrain.Nats.{Backlog, Transport}
 
   @batch_bytes 262_144
 
   @doc "Starts it, linked to the caller."
-  @spec start_link(Transport.t(), :atomics.atomics_ref()) :: pid
-  def start_link(transport, counters), do: spawn_link(fn -> loop(transport, counters) end)
+  @spec start_link(Transport.t(), Backlog.t()) :: pid
+  def start_link(transport, backlog), do: spawn_link(fn -> loop(transport, backlog) end)
 
   @doc "Sends a command that is not counted: there are few and the connection depends on them."
   @spec command(pid, iodata) :: :ok
@@ -28,15 +28,15 @@ defmodule ArqonBrain.Nats.Writer do
     :ok
   end
 
-  defp loop(transport, counters) do
+  defp loop(transport, backlog) do
     receive do
       {:write, bytes, size, messages} ->
         {batch, size, messages} = collect([bytes], size, messages)
         send_all(transport, batch)
-        Gate.release(counters, size, messages)
+        Backlog.release(backlog, size, messages)
         Metrics.count(:spine_messages_total, [direction: :out], messages)
         Metrics.count(:spine_bytes_total, [direction: :out], size)
-        loop(transport, counters)
+        loop(transport, backlog)
     end
   end
 
