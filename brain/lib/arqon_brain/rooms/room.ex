@@ -47,6 +47,13 @@ defmodule ArqonBrain.Rooms.Room do
     result
   end
 
+  def handle_info(
+        {:store, {:generation, _subject, generation}},
+        %{life: %{generation: generation}} = state
+      ) do
+    {:noreply, state, :hibernate}
+  end
+
   def handle_info({:store, {:generation, _subject, generation}}, state) do
     # Not while a close under the present number is announced: a refusal of it must be understood.
     if match?({:closing, _}, state.life.phase) do
