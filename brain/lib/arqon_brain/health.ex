@@ -43,7 +43,7 @@ defmodule ArqonBrain.Health do
 
   @impl true
   def init(options) do
-    :ets.new(@table, [:named_table, :public])
+    @table = :ets.new(@table, [:named_table, :public])
     :ets.insert(@table, {:started, {:down, "the Brain is starting"}})
     {:ok, Keyword.get(options, :on_ready, fn -> :ok end)}
   end

@@ -158,10 +158,10 @@ defmodule ArqonBrain.Json do
   end
 
   # A longer number is nothing that anybody here means, and reading one costs the square of its length.
-  @number ~r/\A-?(?:0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?/
-
   defp number(text) do
-    case Regex.run(@number, text, return: :index) do
+    number = ~r/\A-?(?:0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?/
+
+    case Regex.run(number, text, return: :index) do
       [{0, length}] ->
         {String.to_integer(binary_part(text, 0, length)), rest(text, length)}
 

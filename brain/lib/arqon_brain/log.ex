@@ -6,7 +6,7 @@ defmodule ArqonBrain.Log do
   @doc "Replaces what the runtime has set up by itself."
   @spec start(:logger.level()) :: :ok
   def start(level) do
-    for handler <- :logger.get_handler_ids(), do: :logger.remove_handler(handler)
+    Enum.each(:logger.get_handler_ids(), &:logger.remove_handler/1)
 
     config = %{
       config: %{type: :standard_error},
@@ -28,5 +28,7 @@ defmodule ArqonBrain.Log do
 
   @doc "Sets from which level on lines are written."
   @spec level(:logger.level()) :: :ok
-  def level(level), do: :logger.set_primary_config(:level, level)
+  def level(level) do
+    :ok = :logger.set_primary_config(:level, level)
+  end
 end

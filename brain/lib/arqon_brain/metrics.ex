@@ -18,7 +18,7 @@ defmodule ArqonBrain.Metrics do
   @doc "Adds to a counter. Labels always come in the same order."
   @spec count(atom, keyword, non_neg_integer) :: :ok
   def count(name, labels \\ [], n \\ 1) do
-    :ets.update_counter(@table, {name, labels}, n, {{name, labels}, 0})
+    _sum = :ets.update_counter(@table, {name, labels}, n, {{name, labels}, 0})
     :ok
   end
 
@@ -92,7 +92,7 @@ defmodule ArqonBrain.Metrics do
 
   @impl true
   def init(nil) do
-    :ets.new(@table, [:named_table, :public, write_concurrency: true])
+    @table = :ets.new(@table, [:named_table, :public, write_concurrency: true])
     {:ok, nil}
   end
 end

@@ -10,7 +10,7 @@ defmodule Mix.Tasks.Arqon.Dialyzer do
   @otp [:erts, :kernel, :stdlib, :crypto, :public_key, :asn1, :ssl]
   @elixir [:elixir, :logger]
   @output_max 20_000
-  @options ~w(--quiet -Wunmatched_returns -Werror_handling -Wextra_return -Wmissing_return)
+  @options ~w(--quiet -Wunmatched_returns -Werror_handling)
 
   @impl true
   @spec run([binary]) :: :ok
@@ -22,7 +22,7 @@ defmodule Mix.Tasks.Arqon.Dialyzer do
         Mix.raise("dialyzer is not installed; `cargo xtask test` installs it")
 
     plt = Path.expand("_build/plt/otp-#{System.otp_release()}-elixir-#{System.version()}.plt")
-    unless File.exists?(plt), do: build(program, plt)
+    if not File.exists?(plt), do: build(program, plt)
 
     {files, tasks} =
       "#{Mix.Project.compile_path()}/*.beam" |> Path.wildcard() |> Enum.split_with(&shipped?/1)

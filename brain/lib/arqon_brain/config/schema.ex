@@ -5,8 +5,6 @@ defmodule ArqonBrain.Config.Schema do
   A table and the functions that read it: `check/1` gives plain values or the first thing that is wrong.
   """
 
-  @name ~r/\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\z/
-
   @keys [
     name: :name,
     admin_listen: :address,
@@ -48,7 +46,7 @@ defmodule ArqonBrain.Config.Schema do
   end
 
   defp group(values, keys, path) do
-    unless is_list(values) and Enum.all?(values, &match?({key, _value} when is_atom(key), &1)) do
+    if not (is_list(values) and Enum.all?(values, &match?({key, _value} when is_atom(key), &1))) do
       wrong(path ++ [:...], "must be a list of {key, value}, not #{show(values)}")
     end
 
@@ -96,7 +94,7 @@ defmodule ArqonBrain.Config.Schema do
   end
 
   defp value(value, :name, path) do
-    if is_binary(value) and value =~ @name,
+    if is_binary(value) and value =~ ~r/\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\z/,
       do: value,
       else: wrong(path, "must be 1 to 64 letters, digits, _ and -, not #{show(value)}")
   end

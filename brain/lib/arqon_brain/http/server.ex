@@ -91,7 +91,7 @@ defmodule ArqonBrain.Http.Server do
   @impl true
   def handle_info({:DOWN, monitor, :process, _pid, _reason}, state) do
     {timer, open} = Map.pop(state.open, monitor)
-    if timer, do: Process.cancel_timer(timer)
+    _left = if timer, do: Process.cancel_timer(timer)
     {waiting, state} = Map.pop(%{state | open: open}, :waiting)
     if waiting, do: GenServer.reply(waiting, :ok)
     {:noreply, state}

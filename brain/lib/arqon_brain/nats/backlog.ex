@@ -19,7 +19,7 @@ defmodule ArqonBrain.Nats.Backlog do
     bytes = :atomics.add_get(backlog, @bytes, size)
     messages = :atomics.add_get(backlog, @messages, 1)
     fits? = bytes <= limits.bytes and messages <= limits.messages
-    unless fits?, do: release(backlog, size, 1)
+    if not fits?, do: release(backlog, size, 1)
     fits?
   end
 

@@ -236,7 +236,11 @@ defmodule ArqonBrain.Nats.Connection do
   end
 
   defp cancel(nil), do: :ok
-  defp cancel(timer), do: Process.cancel_timer(timer)
+
+  defp cancel(timer) do
+    _left = Process.cancel_timer(timer)
+    :ok
+  end
 
   # -- reading
 

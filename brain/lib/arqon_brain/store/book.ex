@@ -183,8 +183,7 @@ defmodule ArqonBrain.Store.Book do
     {readable, unreadable} =
       revocations |> Enum.map(&read/1) |> Enum.split_with(&match?({_field, {_at, _until}}, &1))
 
-    for {field, :unreadable} <- unreadable,
-        do: Metrics.count(:store_dropped_total, kind: :unreadable) && field
+    Metrics.count(:store_dropped_total, [kind: :unreadable], length(unreadable))
 
     all = MapSet.new(Map.keys(book.revocations), &{:revocation, &1})
     book = %{book | dirty: MapSet.put(all, :settings), stale: []}
