@@ -82,6 +82,8 @@ defmodule ArqonBrain.Nats.Connection do
       Map.new(state.subscriptions, fn {sid, {_subject, to}} -> {Integer.to_string(sid), to} end)
 
     Health.set(:spine, {:down, "no NATS server was reached yet"})
+    # The process before this one was killed while it was connected, and could tell nobody.
+    if Metrics.get(:spine_up) == 1, do: state.control.link(false)
     Metrics.set(:spine_up, 0)
     {:ok, %{state | handlers: handlers}, {:continue, :connect}}
   end
@@ -311,6 +313,7 @@ defmodule ArqonBrain.Nats.Connection do
     until = now() + @drain_ms
     state = state |> ping(:drained) |> drain_until(until)
     if state.link, do: Gate.close()
+    Metrics.set(:spine_up, 0)
     until = now() + @drain_ms
     state = if state.link, do: state |> ping(:drained) |> drain_until(until), else: state
     if state.link, do: Transport.abort(state.link.transport)
