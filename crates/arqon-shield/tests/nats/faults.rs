@@ -40,7 +40,7 @@ async fn a_frozen_server_is_noticed_and_found_again() {
     let mut client = Client::of(&server).await;
     client.subscribe("acme.lobby");
     client.barrier_on("_arqon.one").await;
-    server.freeze().expect("frozen");
+    server.freeze().await.expect("frozen");
     // Nobody reads them until it thaws, and then they are of a connection that was told lost.
     client.publish("acme.lobby", b"into the ice");
     let down = tokio::time::timeout(NOTICED_WITHIN, client.next()).await.expect("noticed in time");
@@ -63,7 +63,7 @@ async fn what_waits_at_a_loss_is_never_sent() {
     let mut witness = Client::of(&server).await;
     let mut client = Client::of(&server).await;
     client.barrier_on("_arqon.one").await;
-    server.freeze().expect("frozen");
+    server.freeze().await.expect("frozen");
     // More than the sockets between take: some of it waits in the library and most in our queue.
     let payload = Bytes::from(vec![7; 64 * 1024]);
     let subject: std::sync::Arc<str> = "acme.lobby".into();
@@ -142,4 +142,39 @@ async fn what_was_sent_survives_the_end_of_its_sender() {
         let got = receiver.next().await;
         assert!(matches!(&got, SpineEvent::Message { payload, .. } if payload[..] == [i]), "{got:?}");
     }
+}
+
+/// The server cuts off who reads too slowly, and the link has to learn of it.
+#[tokio::test]
+async fn a_connection_that_the_server_cuts_off_is_told() {
+    let server = server("max_payload: 60000\nmax_pending: 65536\nwrite_deadline: \"1s\"").await;
+    let mut slow = Client::of(&server).await;
+    slow.subscribe("acme.lobby");
+    slow.barrier_on("_arqon.test").await;
+    let config = config(&server);
+    let publishing = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut publisher = Client::up(&config, Path::new("")).await;
+            for _ in 0..1000 {
+                publisher.publish("acme.lobby", &[7; 60_000]);
+                let sent = std::future::poll_fn(|cx| publisher.spine.poll_sent(cx));
+                tokio::time::timeout(crate::support::PATIENCE, sent).await.expect("sent");
+            }
+            publisher.barrier_on("_arqon.publisher").await;
+        });
+    };
+    // This thread waits, so that nobody reads for the slow one: more than the sockets hold is published meanwhile.
+    std::thread::spawn(publishing).join().expect("published");
+    let told = async {
+        loop {
+            match slow.next().await {
+                SpineEvent::Message { .. } => {}
+                other => return other,
+            }
+        }
+    };
+    let told = tokio::time::timeout(crate::support::PATIENCE, told).await.expect("told");
+    assert_eq!(told, SpineEvent::Down);
+    assert!(matches!(slow.next().await, SpineEvent::Up { .. }), "and comes back");
 }

@@ -1,6 +1,8 @@
 //! The spine over a real nats-server.
 
+mod admission;
 mod faults;
+mod permissions;
 mod support;
 
 use arqon_shield::spine::suite;

@@ -95,8 +95,8 @@ impl NatsSettings {
             options = options.nkey(secret("nkey_file", file)?);
         }
         if let Some(file) = &self.creds_file {
-            let (key, text) = ("creds_file", secret("creds_file", file)?);
-            let error = |error| NatsError::File { key, file: file.clone(), error };
+            let error = |error| NatsError::File { key: "creds_file", file: file.clone(), error };
+            let text = std::fs::read_to_string(file).map_err(error)?;
             options = options.credentials(&text).map_err(error)?;
         }
         if let Some(file) = &self.tls_ca_file {
