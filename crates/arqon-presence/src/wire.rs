@@ -16,6 +16,8 @@ pub(crate) use pb::control::Body;
 pub const BRAIN: &str = "_arqon.brain";
 /// Brains to every Brain.
 pub const BRAINS: &str = "_arqon.brains";
+/// Brains to Shields with somebody who wants to hear of rooms.
+pub const ROOMS: &str = "_arqon.rooms";
 /// Brains to every Shield.
 pub const SHIELDS: &str = "_arqon.shields";
 /// The content of one message, at most. Larger things are cut into pages that merge to the same.
@@ -59,6 +61,15 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     let from = ShieldId::parse(&control.from).map_err(|_| Malformed)?;
     let body = control.body.ok_or(Malformed)?;
     Ok(Message { from, instance: control.instance, incarnation: control.incarnation, body })
+}
+
+/// Reads what a Brain tells of a room; `None` if it is something else.
+#[must_use]
+pub fn room_event(payload: &[u8]) -> Option<pb::RoomEvent> {
+    match decode(payload).ok()?.body {
+        Body::RoomEvent(event) if Subject::parse(&event.subject).is_ok() => Some(event),
+        _ => None,
+    }
 }
 
 /// Who sends.

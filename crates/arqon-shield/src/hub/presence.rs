@@ -43,7 +43,11 @@ impl<P: Spine> Hub<P> {
                     self.agent.unwatch(&subject);
                 }
             }
-            ToHub::Join { .. } | ToHub::Leave { .. } | ToHub::Publish(_) => {}
+            ToHub::Join { .. }
+            | ToHub::Leave { .. }
+            | ToHub::Publish(_)
+            | ToHub::Ask { .. }
+            | ToHub::Events(_) => {}
         }
     }
 
@@ -96,6 +100,9 @@ impl<P: Spine> Hub<P> {
                     self.ports.tell_all(|| ToShard::Stale { stale });
                 }
                 AgentOutput::Order(order) => self.order(order),
+                AgentOutput::Shared { revoked, settings } => self.shared_changed(revoked, settings, now),
+                AgentOutput::Synced => self.ports.shared.check("shared", true, false, "known"),
+                AgentOutput::Answered { id, result } => self.operations.answered(id, result),
                 AgentOutput::Conflict => {
                     tracing::error!(
                         "another live Shield has this name: change shield.id in one of the two configs"
