@@ -85,14 +85,12 @@ impl<P: Spine> Hub<P> {
                 received = inbox.recv_many(&mut batch, MESSAGES_PER_TURN) => {
                     if received == 0 {
                         // The shards may be gone before this task sees `stop`.
-                        self.farewell();
-                        return;
+                        return self.farewell().await;
                     }
                 }
                 changed = stop.changed() => {
                     if changed.is_err() || *stop.borrow() {
-                        self.farewell();
-                        return;
+                        return self.farewell().await;
                     }
                 }
                 () = room_for_one(stuck) => {}
