@@ -9,6 +9,7 @@ use arqon_proto::id::{ShieldId, Subject};
 use arqon_proto::time::Now;
 use bytes::Bytes;
 
+use crate::random::hash;
 use crate::record::{Picture, RoomPicture, ShieldPicture};
 
 /// The times of a bus under test, in milliseconds. Shorter than in production where nothing else depends on it, so that a
@@ -87,6 +88,7 @@ pub trait BrainUnderTest {
 pub struct RustBrain {
     config: BrainConfig,
     brain: Option<Brain>,
+    resets: u64,
 }
 
 impl RustBrain {
@@ -102,13 +104,16 @@ impl RustBrain {
         config.sync = Duration::from_millis(times.sync);
         config.idle_close = Duration::from_millis(times.idle_close);
         config.permanent_down = Duration::from_millis(times.permanent_down);
-        Ok(Self { config, brain: None })
+        Ok(Self { config, brain: None, resets: 0 })
     }
 }
 
 impl BrainUnderTest for RustBrain {
     fn reset(&mut self, now: Now) -> Result<()> {
-        self.config.instance += 1;
+        // As a random number would: never that of another process, under whatever name.
+        self.resets += 1;
+        let name: Vec<u64> = self.config.name.as_str().bytes().map(u64::from).collect();
+        self.config.instance = hash(&[hash(&name), self.resets]) | 1;
         let mut brain = Brain::new(self.config.clone(), now);
         // What a process says before it has a link goes nowhere.
         while brain.poll().is_some() {}

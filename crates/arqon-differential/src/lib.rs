@@ -3,13 +3,16 @@
 //!
 //! - [`plan`], [`draw`]: what happens, as a list of steps, drawn from a seed.
 //! - [`brain`]: the interface of a Brain under test, and the Rust model behind it; [`mutant`]: the same with a bug.
+//! - [`elixir`]: the Elixir Brain in processes of its own.
 //! - [`run`]: carries a plan out; [`record`]: what was observed, and the first difference of two records.
 //! - [`shrink`]: makes a plan that shows a difference small.
 
 pub mod brain;
 mod bus;
 pub mod draw;
+pub mod elixir;
 pub mod mutant;
+mod nats;
 mod place;
 pub mod plan;
 pub mod random;

@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arq", &["arqon-client", "arqon-proto", "arqon-shield"]),
     ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield"]),
     ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
-    ("arqon-differential", &["arqon-presence", "arqon-proto"]),
+    ("arqon-differential", &["arqon-presence", "arqon-proto", "arqon-stack"]),
     // To compare config.toml with the defaults.
     ("xtask", &["arqon-shield"]),
 ];
