@@ -26,6 +26,7 @@ defmodule ArqonBrain.TestBrain do
     Config,
     Control,
     Directory,
+    Flow,
     Health,
     Json,
     Presence,
@@ -145,9 +146,14 @@ defmodule ArqonBrain.TestBrain do
     for id <- [Control.Tree, Store], do: :ok = Supervisor.terminate_child(ArqonBrain.Tree, id)
     TestClock.start(String.to_integer(mono_ms), String.to_integer(wall_ms))
 
+    # As at a start: first everything is there, then the connection tells that it is, too.
+    Flow.link(false)
+
     for id <- [Store, Control.Tree],
         do: {:ok, _pid} = Supervisor.restart_child(ArqonBrain.Tree, id)
 
+    TestClock.settle()
+    Control.link(true)
     TestClock.settle()
     "ok"
   end

@@ -10,7 +10,7 @@ use arqon_differential::elixir::{Bench, Parts};
 use arqon_differential::mutant::{Mutant, bug};
 use arqon_differential::plan::Plan;
 use arqon_differential::record::Record;
-use arqon_differential::run::run;
+use arqon_differential::run::{run, run_with_traffic};
 use arqon_differential::shrink::shrink;
 use clap::{Args, Parser, Subcommand};
 
@@ -100,14 +100,14 @@ impl Others {
         Ok(Self::InProcess(NAMES.iter().map(boxed).collect::<Result<_>>()?))
     }
 
-    fn run(&mut self, plan: &Plan) -> Result<Record> {
+    fn run(&mut self, plan: &Plan, traffic: bool) -> Result<Record> {
         let brains: Vec<&mut dyn BrainUnderTest> = match self {
             Self::Elixir(bench) => {
                 bench.brains.iter_mut().map(|brain| brain as &mut dyn BrainUnderTest).collect()
             }
             Self::InProcess(brains) => brains.iter_mut().map(|brain| brain.as_mut() as _).collect(),
         };
-        run(plan, brains)
+        if traffic { run_with_traffic(plan, brains) } else { run(plan, brains) }
     }
 }
 
@@ -143,11 +143,11 @@ impl std::fmt::Display for Totals {
 }
 
 /// Both worlds, and the first thing that is wrong: a difference, or a world that does not end in the truth.
-fn compare(plan: &Plan, others: &mut Others) -> Result<(Record, Record, Option<String>)> {
+fn compare(plan: &Plan, others: &mut Others, traffic: bool) -> Result<(Record, Record, Option<String>)> {
     let mut models = NAMES.map(|name| RustBrain::new(name, Times::TEST));
     let [Ok(a), Ok(b)] = &mut models else { anyhow::bail!("the names of Brains are wrong") };
-    let model = run(plan, vec![a, b])?;
-    let other = others.run(plan)?;
+    let model = if traffic { run_with_traffic(plan, vec![a, b])? } else { run(plan, vec![a, b])? };
+    let other = others.run(plan, traffic)?;
     let fault = |who: &str, record: &Record| record.faults.first().map(|fault| format!("{who}: {fault}"));
     let wrong = model.difference(&other).map(|difference| difference.to_string());
     let wrong = wrong.or_else(|| fault("model", &model)).or_else(|| fault("other", &other));
@@ -168,7 +168,7 @@ async fn act(cli: Cli) -> Result<ExitCode> {
             for seed in seed..seed + traces {
                 let plan = draw(seed, Size { rooms, bursts });
                 let (model, record, wrong) =
-                    compare(&plan, &mut others).with_context(|| format!("seed {seed}"))?;
+                    compare(&plan, &mut others, false).with_context(|| format!("seed {seed}"))?;
                 totals.add(&plan, &model, &record);
                 let Some(wrong) = wrong else { continue };
                 totals.differences += 1;
@@ -185,10 +185,13 @@ async fn act(cli: Cli) -> Result<ExitCode> {
             for file in files {
                 let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
                 let plan = Plan::from_json(&text).with_context(|| file.display().to_string())?;
-                let (model, record, wrong) = compare(&plan, &mut others)?;
+                let (model, record, wrong) = compare(&plan, &mut others, verbose)?;
                 totals.add(&plan, &model, &record);
                 if verbose {
                     println!("model:\n{}other:\n{}", model.text(), record.text());
+                    if let Some(first) = model.traffic_difference(&record) {
+                        println!("what Brains hear and say differs from {first}");
+                    }
                 }
                 if let Some(wrong) = wrong {
                     totals.differences += 1;
@@ -202,8 +205,8 @@ async fn act(cli: Cli) -> Result<ExitCode> {
 }
 
 fn keep_small(plan: &Plan, seed: u64, keep: &Path, tries: u32, others: &mut Others) -> Result<PathBuf> {
-    let mut small = shrink(plan, tries, |plan| Ok(compare(plan, others)?.2.is_some()))?;
-    if let Some(wrong) = compare(&small, others)?.2 {
+    let mut small = shrink(plan, tries, |plan| Ok(compare(plan, others, false)?.2.is_some()))?;
+    if let Some(wrong) = compare(&small, others, false)?.2 {
         println!("made small, {} of {} steps: {wrong}", small.steps.len(), plan.steps.len());
         small.note = format!("seed {seed}: {wrong}");
     }

@@ -69,6 +69,8 @@ pub struct Record {
     pub messages: u64,
     /// What is wrong with this world by itself, whatever another one does.
     pub faults: Vec<String>,
+    /// What Brains heard and said, if that was asked for. Never compared.
+    pub(crate) traffic: Option<Vec<(u64, String)>>,
 }
 
 /// The first line in which two worlds differ.
@@ -101,6 +103,44 @@ impl Record {
         self.faults.push(format!("{at}: {text}"));
     }
 
+    pub(crate) fn traffic(&mut self, at: u64, lines: impl FnOnce() -> Vec<String>) {
+        if let Some(traffic) = &mut self.traffic {
+            traffic.extend(lines().into_iter().map(|line| (at, line)));
+        }
+    }
+
+    /// Where Brains begin to hear or say something else: the instant, then the lines that only one of the worlds has. That
+    /// is no difference by itself, but the way to the reason of one.
+    #[must_use]
+    pub fn traffic_difference(&self, other: &Self) -> Option<String> {
+        let by_time = |record: &Self| {
+            let mut times: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+            for (at, line) in record.traffic.iter().flatten() {
+                times.entry(*at).or_default().push(line.clone());
+            }
+            for lines in times.values_mut() {
+                lines.sort();
+                // What comes in two messages may be answered twice.
+                lines.dedup();
+            }
+            times
+        };
+        let (left, right) = (by_time(self), by_time(other));
+        let none = Vec::new();
+        let mut times: Vec<u64> = left.keys().chain(right.keys()).copied().collect();
+        times.sort_unstable();
+        let differs = |at: &&u64| left.get(at).unwrap_or(&none) != right.get(at).unwrap_or(&none);
+        let at = times.iter().find(differs)?;
+        let (left, right) = (left.get(at).unwrap_or(&none), right.get(at).unwrap_or(&none));
+        let only = |ours: &[String], theirs: &[String], who: &str| -> String {
+            let lines = ours.iter().filter(|line| !theirs.contains(line));
+            lines.map(|line| format!("\n  {who}: {line}")).collect()
+        };
+        let both: String =
+            left.iter().filter(|l| right.contains(l)).map(|l| format!("\n  both: {l}")).collect();
+        Some(format!("{at}:{both}{}{}", only(left, right, "model"), only(right, left, "other")))
+    }
+
     /// How many lines there are to compare.
     #[must_use]
     pub fn lines(&self) -> u64 {
@@ -113,7 +153,8 @@ impl Record {
         let all = self.streams.iter().flat_map(|(stream, lines)| {
             lines.iter().map(move |(at, text)| (*at, format!("{at} {stream}: {text}\n")))
         });
-        let mut all: Vec<_> = all.collect();
+        let traffic = self.traffic.iter().flatten().map(|(at, text)| (*at, format!("{at} {text}\n")));
+        let mut all: Vec<_> = all.chain(traffic).collect();
         all.sort_by_key(|(at, _)| *at);
         all.into_iter().map(|(_, line)| line).collect()
     }

@@ -17,7 +17,20 @@ use crate::world::{World, room};
 /// # Errors
 /// A Brain does not answer, or a world is broken beyond comparison.
 pub fn run(plan: &Plan, brains: Vec<&mut dyn BrainUnderTest>) -> Result<Record> {
+    in_world(plan, World::new(plan.salt, brains))
+}
+
+/// As [`run`], and notes what Brains hear and say.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_traffic(plan: &Plan, brains: Vec<&mut dyn BrainUnderTest>) -> Result<Record> {
     let mut world = World::new(plan.salt, brains);
+    world.record.traffic = Some(Vec::new());
+    in_world(plan, world)
+}
+
+fn in_world(plan: &Plan, mut world: World<'_>) -> Result<Record> {
     for step in &plan.steps {
         carry_out(&mut world, step)?;
     }

@@ -5,8 +5,45 @@ use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::{SessionId, User};
 use bytes::Bytes;
 
-use crate::brain::hex;
+use buffa::Message as _;
+
+use crate::brain::{Message, hex};
 use crate::random::hash;
+
+/// A control message for a person, one line for each room it speaks of: how many of them share a message is not told by the
+/// contract. What is random, or differs with the order within one instant, is left out.
+pub(crate) fn message(message: &Message) -> Vec<String> {
+    use pb::control::Body;
+    let Ok(control) = pb::Control::decode_from_slice(&message.1) else {
+        return vec![format!("{} cannot be read", message.0)];
+    };
+    let pb::Control { from, instance, incarnation, body } = control;
+    let process = if incarnation == 0 { String::new() } else { format!(" {instance:016x} {incarnation}") };
+    let lines: Vec<String> = match body {
+        Some(Body::Update(update)) => {
+            let slices =
+                update.rooms.iter().flat_map(|room| room.slices.iter().map(move |slice| (room, slice)));
+            slices.map(|(room, slice)| format!("update {} {}", room.subject, self::slice(slice))).collect()
+        }
+        Some(Body::Pull(pull)) => {
+            pull.subjects.iter().map(|subject| format!("pull {} {subject}", pull.to)).collect()
+        }
+        Some(Body::IdleClose(close)) => vec![format!("idle_close {}", close.subject)],
+        Some(Body::CloseRefused(refused)) => vec![format!("close_refused {}", refused.subject)],
+        Some(Body::RoomEvent(event)) => vec![format!("room_event {} {}", event.subject, event.kind)],
+        Some(body) => vec![format!("{body:?}")],
+        None => vec!["nothing".to_owned()],
+    };
+    lines.into_iter().map(|line| format!("{} from {from}{process}: {line}", message.0)).collect()
+}
+
+fn slice(slice: &pb::Slice) -> String {
+    let spans: Vec<String> = slice.spans.iter().map(|span| format!("{}..{}", span.from, span.to)).collect();
+    let entry = |e: &pb::Entry| format!("{}={} {} {}", e.counter, e.user, hex(&e.session), meta(&e.meta));
+    let entries: Vec<String> = slice.entries.iter().map(entry).collect();
+    let pb::Slice { shield, incarnation, members, members_version, .. } = slice;
+    format!("{shield} {incarnation} {spans:?} {entries:?} members {members} at {members_version}")
+}
 
 pub(crate) fn meta(meta: &[u8]) -> String {
     if meta.len() <= 16 {

@@ -14,6 +14,7 @@ use crate::place::{Place, TENANT};
 use crate::plan::Node;
 use crate::random::hash;
 use crate::record::Record;
+use crate::text;
 
 /// Turns at one instant before a world is held to stand still.
 const TURNS_MAX: u32 = 1_000;
@@ -36,6 +37,10 @@ pub(crate) struct World<'a> {
     seats: Vec<Seat<'a>>,
     salt: u64,
     starts: u64,
+}
+
+fn traffic(who: &str, message: &Message) -> Vec<String> {
+    text::message(message).into_iter().map(|line| format!("{who} {line}")).collect()
 }
 
 pub(crate) fn room(i: usize) -> Result<Subject> {
@@ -148,9 +153,15 @@ impl<'a> World<'a> {
     fn collect(&mut self, which: &[usize]) -> Result<()> {
         for &i in which {
             let Some(seat) = self.seats.get_mut(i) else { continue };
-            let messages = seat.brain.finish()?;
+            let mut messages = seat.brain.finish()?;
             self.record.steps += 1;
+            if !seat.link {
+                // Whatever it says, there is nothing to say it to.
+                messages.clear();
+            }
+            let at = self.now.mono_ms;
             for message in messages {
+                self.record.traffic(at, || traffic(&format!("brain {i} says"), &message));
                 if message.0 == wire::ROOMS {
                     self.room_event(i, &message);
                 } else {
@@ -250,6 +261,9 @@ impl<'a> World<'a> {
         for (i, flights) in to {
             let messages: Vec<Message> = flights.iter().map(Flight::message).collect();
             self.record.messages += messages.len() as u64;
+            for message in &messages {
+                self.record.traffic(self.now.mono_ms, || traffic(&format!("brain {i} hears"), message));
+            }
             if let Some(seat) = self.seats.get_mut(*i) {
                 seat.brain.begin(self.now, &messages)?;
             }
