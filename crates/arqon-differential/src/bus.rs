@@ -8,8 +8,12 @@ use buffa::Message as _;
 use bytes::Bytes;
 
 use crate::brain::Message;
+use crate::pack::repack;
 use crate::plan::{GRID_MS, Node};
 use crate::random::hash;
+
+/// Who sends messages of nobody; see the module `ghost`.
+pub(crate) const GHOST: Node = Node::Agent(1_000);
 
 /// A message on its way, in the order in which those of one instant arrive.
 ///
@@ -22,6 +26,9 @@ pub(crate) struct Flight {
     rank: u64,
     from: Node,
     subject: String,
+    sent: u64,
+    /// Which process of the sender it is, and which life of that.
+    life: (u64, u64),
     content: Vec<u8>,
     /// Which process of the receiver it is meant for.
     pub(crate) epoch: u64,
@@ -94,15 +101,18 @@ impl Bus {
         self.cuts.clear();
     }
 
-    /// Sends a message to each of `to`, with the number of its process.
-    pub(crate) fn publish(&mut self, now: u64, from: Node, to: &[(Node, u64)], message: &Message) {
-        let Ok(mut control) = pb::Control::decode_from_slice(&message.1) else { return };
+    /// Sends a message to each of `to`. All of them come with the number of their process.
+    pub(crate) fn publish(&mut self, now: u64, from: (Node, u64), to: &[(Node, u64)], message: &Message) {
+        // What ghosts say may be no message at all.
+        let mut control = pb::Control::decode_from_slice(&message.1).unwrap_or_default();
         let kind = control.body.as_ref().map_or(0, kind);
+        let (from, process) = from;
+        let life = (process, control.incarnation);
         let question = matches!(control.body, Some(pb::control::Body::Ask(_)));
         if matches!(from, Node::Brain(_)) {
             control.instance = 0;
         }
-        let content = control.encode_to_vec();
+        let content = if from == GHOST { message.1.to_vec() } else { control.encode_to_vec() };
         for (to, epoch) in to {
             let link = [self.salt, number(from), number(*to), kind, now];
             let draw = |what: u64| hash(&[link[0], link[1], link[2], link[3], link[4], what]);
@@ -118,6 +128,8 @@ impl Bus {
                     rank: hash(&[self.salt, kind, now / 1000]),
                     from,
                     subject: message.0.clone(),
+                    sent: now,
+                    life,
                     content: content.clone(),
                     epoch: *epoch,
                     payload: message.1.clone(),
@@ -141,10 +153,33 @@ impl Bus {
             // How many rooms share a message is not told by the contract, and so neither how often the same answer to them is
             // given at one instant: it counts once. What is doubled on the way comes at another instant.
             flights.dedup();
-            for flight in flights.into_iter().filter(|f| !self.cuts.contains(&(f.from, f.to))) {
+            flights.retain(|flight| !self.cuts.contains(&(flight.from, flight.to)));
+            for flight in together(flights) {
                 arrived.entry(flight.to).or_default().push(flight);
             }
         }
         arrived
     }
+}
+
+/// Packs what belongs together anew, see [`repack`].
+fn together(flights: Vec<Flight>) -> Vec<Flight> {
+    let of = |f: &Flight| (f.to, f.rank, f.from, f.subject.clone(), f.sent, f.life, f.epoch);
+    let mut groups: Vec<(Flight, Vec<Bytes>)> = Vec::new();
+    for flight in flights {
+        match groups.last_mut() {
+            Some((first, payloads)) if first.from != GHOST && of(first) == of(&flight) => {
+                payloads.push(flight.payload);
+            }
+            _ => {
+                let payload = flight.payload.clone();
+                groups.push((flight, vec![payload]));
+            }
+        }
+    }
+    let unpack = |(first, payloads): (Flight, Vec<Bytes>)| {
+        let payloads = if first.from == GHOST { payloads } else { repack(payloads) };
+        payloads.into_iter().map(move |payload| Flight { payload, ..first.clone() })
+    };
+    groups.into_iter().flat_map(unpack).collect()
 }

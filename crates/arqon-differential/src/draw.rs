@@ -99,6 +99,9 @@ impl Draw {
         if self.random.percent(45) {
             self.fault();
         }
+        if self.random.percent(40) {
+            self.ghosts();
+        }
         for _ in 0..1 + self.random.below(8) {
             self.operate();
             if self.random.percent(30) {
@@ -137,6 +140,14 @@ impl Draw {
             }
             // Everything a session has goes at once, as its socket does.
             _ => self.end_session(),
+        }
+    }
+
+    fn ghosts(&mut self) {
+        for _ in 0..1 + self.random.below(6) {
+            let brain = usize::try_from(self.random.below(BRAINS as u64)).unwrap_or(0);
+            let (seed, broken) = (self.random.next_u64() >> 16, self.random.percent(15));
+            self.steps.push(Step::Ghost { brain, seed, broken });
         }
     }
 

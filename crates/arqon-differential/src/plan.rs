@@ -110,6 +110,15 @@ pub enum Step {
     },
     /// An operator asks by way of a Shield.
     Ask(usize, Question),
+    /// A Brain hears something from somebody that does not exist.
+    Ghost {
+        /// The Brain.
+        brain: usize,
+        /// Decides about the message.
+        seed: u64,
+        /// Whether its bytes are damaged.
+        broken: bool,
+    },
     /// What the Brains show is written down.
     Check,
 }

@@ -94,6 +94,7 @@ fn carry_out(world: &mut World<'_>, step: &Step) -> Result<()> {
             (world.bus.loss, world.bus.repeat, world.bus.delay) = (*loss, *repeat, *delay);
         }
         Step::Ask(i, question) => ask(world, *i, question)?,
+        Step::Ghost { brain, seed, broken } => world.ghost(*brain, *seed, *broken),
         Step::Check => world.check()?,
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Observations as text: complete enough to compare, short enough to read.
 
 use arqon_presence::{AgentOutput, AskError, Diff, KickTarget, Member, Order};
+use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::{SessionId, User};
 use bytes::Bytes;
@@ -27,6 +28,24 @@ pub(crate) fn message(message: &Message) -> Vec<String> {
         }
         Some(Body::Pull(pull)) => {
             pull.subjects.iter().map(|subject| format!("pull {} {subject}", pull.to)).collect()
+        }
+        Some(Body::Answer(answer)) => {
+            let code = u16::try_from(answer.error).ok().and_then(ErrorCode::from_number);
+            let error = |code| AskError { code, message: String::new() };
+            let result = match (code, answer.result) {
+                (None, Some(result)) => Ok(result),
+                (code, _) => Err(error(code.unwrap_or(ErrorCode::Internal))),
+            };
+            vec![format!("answer {} {}: {}", answer.instance, answer.id, self::answer(&result))]
+        }
+        Some(Body::Order(order)) => {
+            let kind = order.kind.map(|kind| match kind {
+                pb::order::Kind::CloseRoom(close) => {
+                    pb::order::Kind::CloseRoom(pb::CloseRoom { generation: close.generation.min(1), ..close })
+                }
+                kind => kind,
+            });
+            vec![format!("order {} {kind:?}", order.id)]
         }
         Some(Body::IdleClose(close)) => vec![format!("idle_close {}", close.subject)],
         Some(Body::CloseRefused(refused)) => vec![format!("close_refused {}", refused.subject)],

@@ -8,12 +8,13 @@ use arqon_proto::id::Subject;
 use arqon_proto::time::Now;
 
 use crate::brain::{BrainUnderTest, Message, Times};
-use crate::bus::{Bus, Flight};
+use crate::bus::{Bus, Flight, GHOST};
 use crate::draw::TWIN;
+use crate::ghost;
 use crate::place::{Place, TENANT};
 use crate::plan::Node;
 use crate::random::hash;
-use crate::record::Record;
+use crate::record::{Record, RoomPicture};
 use crate::text;
 
 /// Turns at one instant before a world is held to stand still.
@@ -146,7 +147,19 @@ impl<'a> World<'a> {
         let seats = self.seats.iter().enumerate().filter(|(_, seat)| seat.running && to_brains);
         let seats = seats.map(|(i, seat)| (Node::Brain(i), seat.epoch)).filter(|(node, _)| *node != from);
         let to: Vec<_> = agents.chain(seats).collect();
-        self.bus.publish(self.now.mono_ms, from, &to, message);
+        let process = match from {
+            Node::Agent(i) => self.places.get(&i).map_or(0, |place| place.epoch),
+            Node::Brain(i) => self.seats.get(i).map_or(0, |seat| seat.epoch),
+        };
+        self.bus.publish(self.now.mono_ms, (from, process), &to, message);
+    }
+
+    /// A Brain hears a ghost.
+    pub(crate) fn ghost(&mut self, i: usize, seed: u64, broken: bool) {
+        let Some(seat) = self.seats.get(i).filter(|seat| seat.running) else { return };
+        let message = ghost::message(seed, &format!("brain-{i}"), broken);
+        let to = [(Node::Brain(i), seat.epoch)];
+        self.bus.publish(self.now.mono_ms, (GHOST, 0), &to, &message);
     }
 
     /// Takes what Brains have published, and what they tell of rooms.
@@ -160,13 +173,22 @@ impl<'a> World<'a> {
                 messages.clear();
             }
             let at = self.now.mono_ms;
+            let mut to_ghosts = BTreeSet::new();
             for message in messages {
+                if message.0 != wire::ROOMS && message.0 != wire::SHIELDS {
+                    // Nobody else hears it.
+                    let lines = text::message(&message).into_iter();
+                    to_ghosts.extend(lines.filter(|line| line.contains(ghost::GHOST)));
+                }
                 self.record.traffic(at, || traffic(&format!("brain {i} says"), &message));
                 if message.0 == wire::ROOMS {
                     self.room_event(i, &message);
                 } else {
                     self.publish(Node::Brain(i), &message);
                 }
+            }
+            for line in to_ghosts {
+                self.record.line(format!("brain {i} to ghosts"), at, line);
             }
         }
         Ok(())
@@ -316,7 +338,8 @@ impl<'a> World<'a> {
         for (i, seat) in self.seats.iter_mut().enumerate() {
             let picture = seat.brain.picture(self.now)?;
             let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-            for room in picture.rooms.iter().filter(|room| !room.view.is_empty()) {
+            let real = |room: &&RoomPicture| !room.view.is_empty() && !room.subject.contains(ghost::GHOST);
+            for room in picture.rooms.iter().filter(real) {
                 let users = room.view.iter().map(|user| user.user.clone()).collect();
                 shown.insert(room.subject.clone(), users);
             }
