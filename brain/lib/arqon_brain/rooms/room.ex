@@ -7,7 +7,7 @@ defmodule ArqonBrain.Rooms.Room do
   use GenServer, restart: :temporary
 
   alias ArqonBrain.{Flow, Lifecycle, Post, Store}
-  alias ArqonBrain.Rooms.Names
+  alias ArqonBrain.Rooms.{Generation, Names}
   alias ArqonBrain.Wire.Message
 
   @created 1
@@ -59,6 +59,7 @@ defmodule ArqonBrain.Rooms.Room do
     if match?({:closing, _}, state.life.phase) do
       {:noreply, state, :hibernate}
     else
+      Generation.seen(generation)
       {:noreply, report(%{state | life: %{state.life | generation: generation}}, 0), :hibernate}
     end
   end
