@@ -18,7 +18,8 @@ defmodule ArqonBrain.Rooms.Room do
   @doc "Starts it under the subject of the room."
   @spec start_link(map) :: GenServer.on_start()
   def start_link(%{subject: subject} = argument) do
-    GenServer.start_link(__MODULE__, argument, name: {:via, Registry, {Names.registry(), subject}})
+    name = {:via, Registry, {Names.registry(), subject}}
+    GenServer.start_link(__MODULE__, argument, name: name)
   end
 
   @impl true
