@@ -72,7 +72,7 @@ defmodule ArqonBrain.TestClock do
 
   defp alive?(key, pid) do
     alive = Process.alive?(pid)
-    unless alive, do: :ets.delete(@table, key)
+    if not alive, do: :ets.delete(@table, key)
     alive
   end
 
