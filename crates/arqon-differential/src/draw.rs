@@ -144,6 +144,11 @@ impl Draw {
     }
 
     fn ghosts(&mut self) {
+        if self.random.percent(80) {
+            self.steps.extend((0..BRAINS).map(|brain| Step::Ghost { brain, seed: 0, broken: false }));
+            let pause = 1 + self.random.below(20);
+            self.wait(pause);
+        }
         for _ in 0..1 + self.random.below(6) {
             let brain = usize::try_from(self.random.below(BRAINS as u64)).unwrap_or(0);
             let (seed, broken) = (self.random.next_u64() >> 16, self.random.percent(15));

@@ -13,8 +13,14 @@ use crate::random::Random;
 /// What all names and rooms of ghosts have in them.
 pub(crate) const GHOST: &str = "ghost";
 
-/// The message of a seed, to a Brain of this name; of sound bytes only, if not `broken`.
+/// The message of a seed, to a Brain of this name; of sound bytes only, if not `broken`. Seed 0 is the hello without which
+/// little else is heard.
 pub(crate) fn message(seed: u64, brain: &str, broken: bool) -> Message {
+    if seed == 0 {
+        let body = Some(pb::Hello {}.into());
+        let hello = pb::Control { from: "ghost-0".to_owned(), instance: 1, incarnation: 1, body };
+        return (wire::BRAIN.to_owned(), hello.encode_to_vec().into());
+    }
     let mut ghost = Ghost { random: Random::new(seed), brain: brain.to_owned() };
     let as_brain = ghost.random.percent(20);
     let control = ghost.control(as_brain);
@@ -47,7 +53,7 @@ impl Ghost {
             0 => String::new(),
             1 => "ghost.0".to_owned(),
             2 => format!("ghost-{}", "x".repeat(60)),
-            _ => format!("ghost-{}", self.random.below(2)),
+            _ => format!("ghost-{}", u64::from(self.random.percent(25))),
         }
     }
 
@@ -93,7 +99,12 @@ impl Ghost {
     }
 
     fn control(&mut self, as_brain: bool) -> pb::Control {
-        let incarnation = 1 + self.number().min(2) + if self.random.percent(1) { u64::MAX - 9 } else { 0 };
+        let incarnation = match self.random.below(100) {
+            // A wall clock. Behind the last number there is no next life, and the model stops counting there.
+            0 => u64::MAX / 2,
+            1..=10 => 1 + self.number().min(2),
+            _ => 1,
+        };
         let from = if as_brain { "ghost-brain".to_owned() } else { self.shield() };
         let body = match (as_brain, self.random.below(20)) {
             (true, 0..=8) | (false, 0..=7) => Some(self.update(&from, incarnation).into()),
@@ -122,7 +133,7 @@ impl Ghost {
             (_, 18 | 19) => Some(self.ask().into()),
             _ => Some(pb::Heartbeat { digest: self.number(), ..Default::default() }.into()),
         };
-        pb::Control { from, instance: 1 + self.random.below(2), incarnation, body }
+        pb::Control { from, instance: 1 + u64::from(self.random.percent(5)), incarnation, body }
     }
 
     fn update(&mut self, from: &str, incarnation: u64) -> pb::Update {
@@ -131,7 +142,7 @@ impl Ghost {
                 let own = g.random.percent(90);
                 pb::Slice {
                     shield: if own && from != "ghost-brain" { from.to_owned() } else { g.shield() },
-                    incarnation: if g.random.percent(95) { incarnation } else { g.number() },
+                    incarnation: if g.random.percent(95) { incarnation } else { g.number() / 2 },
                     spans: g.spans(),
                     entries: g.entries(),
                     members_version: g.number(),
@@ -189,7 +200,9 @@ impl Ghost {
         let mut revocation = pb::Revocation {
             tenant: if self.random.percent(95) { GHOST.to_owned() } else { "no tenant".to_owned() },
             at_ms: self.number(),
-            until_ms: 1_700_000_000_000 + 1000 * self.number().min(1 << 20),
+            // Some of them for longer than anybody may.
+            until_ms: 1_700_000_000_000
+                + if self.random.percent(30) { 1 << 42 } else { 1000 * self.number().min(1 << 20) },
             ..Default::default()
         };
         match self.random.below(8) {
@@ -227,7 +240,10 @@ impl Ghost {
             1 | 2 => pb::AskRooms { tenant: "acme".to_owned(), after: self.subject(), limit }.into(),
             3..=5 => pb::AskMembers { subject: self.subject(), after: self.user(), limit }.into(),
             6 => pb::AskShields {}.into(),
-            7 => pb::AskDrain { shield: self.shield(), reason: reason() }.into(),
+            7 => {
+                let shield = if self.random.percent(70) { self.shield() } else { "nobody".to_owned() };
+                pb::AskDrain { shield, reason: reason() }.into()
+            }
             8 => Kind::Revoke(self.revocation()),
             9 => Kind::Set(self.settings()),
             10 => {

@@ -11,6 +11,7 @@ use buffa::Message as _;
 use pb::control::Body;
 
 use crate::brain::{BrainUnderTest, Message, RustBrain, Times};
+use crate::plan::GRID_MS;
 use crate::record::Picture;
 
 /// What is wrong with a Brain.
@@ -46,6 +47,12 @@ pub enum Bug {
     KeepsToItself,
     /// What other Brains say is not heard.
     DeafToBrains,
+    /// The grace ends one instant too late.
+    GraceTooLong,
+    /// Announcements are collected one instant too long.
+    AnnouncesLate,
+    /// Rooms are closed some seconds too late.
+    ClosesLate,
 }
 
 /// All of them, with the names under which they are asked for.
@@ -65,6 +72,9 @@ pub const BUGS: &[(&str, Bug)] = &[
     ("forgets-refusals", Bug::ForgetsRefusals),
     ("keeps-to-itself", Bug::KeepsToItself),
     ("deaf-to-brains", Bug::DeafToBrains),
+    ("grace-too-long", Bug::GraceTooLong),
+    ("announces-late", Bug::AnnouncesLate),
+    ("closes-late", Bug::ClosesLate),
 ];
 
 /// The bug of a name.
@@ -100,6 +110,9 @@ impl Mutant {
         let times = match bug {
             Bug::ForgetsGrace => Times { grace: 0, ..times },
             Bug::NeverGivesUp => Times { permanent_down: u64::MAX / 4, ..times },
+            Bug::GraceTooLong => Times { grace: times.grace + GRID_MS, ..times },
+            Bug::AnnouncesLate => Times { announce_window: times.announce_window + GRID_MS, ..times },
+            Bug::ClosesLate => Times { idle_close: times.idle_close + 2_000, ..times },
             _ => times,
         };
         let inner = RustBrain::new(name, times)?;
@@ -207,7 +220,11 @@ impl BrainUnderTest for Mutant {
     fn begin(&mut self, now: Now, messages: &[Message]) -> Result<()> {
         let mut heard = Vec::new();
         for (subject, payload) in messages {
-            let mut control = pb::Control::decode_from_slice(payload)?;
+            // What cannot be read is left to the Brain.
+            let Ok(mut control) = pb::Control::decode_from_slice(payload) else {
+                heard.push((subject.clone(), payload.clone()));
+                continue;
+            };
             if self.hear(subject, &mut control) {
                 heard.push((subject.clone(), control.encode_to_vec().into()));
             }
