@@ -247,6 +247,7 @@ impl Draw {
                 self.wait(pause);
                 self.steps.push(Step::Link(node, true));
             }
+            _ if self.random.percent(70) => self.restart_shield(),
             _ => {
                 self.steps.push(Step::Start(Node::Agent(TWIN)));
                 let pause = self.random.below(500);

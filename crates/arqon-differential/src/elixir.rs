@@ -139,21 +139,17 @@ impl ElixirBrain {
         self.command(&format!("advance {} {}", now.mono_ms, now.wall_ms));
     }
 
-    /// The answer to the next command that was sent; what the Brain says meanwhile is not expected.
+    /// The answer to the next command that was sent. When it is asked what it shows, everything due was done before.
     fn answer(&mut self) -> Result<String> {
-        loop {
-            let (subject, payload) = self.nats.next()?;
-            if subject == REPLY {
-                let text = String::from_utf8(payload.to_vec())?;
-                if text.starts_with("error") {
-                    bail!("{}: {text}", self.clock);
-                }
-                return Ok(text);
-            }
-            {
-                bail!("{}: it speaks on {subject} when nothing was due", self.clock);
-            }
+        let (subject, payload) = self.nats.next()?;
+        let text = String::from_utf8_lossy(&payload).into_owned();
+        if subject != REPLY {
+            bail!("{}: it speaks on {subject} when nothing was due", self.clock);
         }
+        if text.starts_with("error") {
+            bail!("{}: {text}", self.clock);
+        }
+        Ok(text)
     }
 
     fn lines<T: DeserializeOwned>(&mut self) -> Result<Vec<T>> {
