@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use arqon_proto::id::{SessionId, ShieldId, User};
 use bytes::Bytes;
 
-use crate::hash::Fnv;
+use crate::hash::{Fnv, mix};
 use crate::spans::Spans;
 
 /// Ranges a slice may know of before it refuses more: losses beyond that are repaired by a full state.
@@ -73,8 +73,8 @@ impl Slice {
         self.spans.len() == 1 && self.spans.contains(1)
     }
 
-    /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members and the counters of its entries in order,
-    /// each as eight big-endian bytes. Zero if vacant.
+    /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members and the sum of [`mix`] of the counters of its
+    /// entries, each as eight big-endian bytes. Zero if vacant.
     #[must_use]
     pub fn digest(&self) -> u64 {
         if self.is_vacant() {
@@ -83,9 +83,7 @@ impl Slice {
         let mut hash = Fnv::new();
         hash.number(self.incarnation);
         hash.number(self.members);
-        for counter in self.entries.keys() {
-            hash.number(*counter);
-        }
+        hash.number(self.entries.keys().fold(0, |sum: u64, counter| sum.wrapping_add(mix(*counter))));
         hash.finish()
     }
 

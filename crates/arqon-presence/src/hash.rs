@@ -24,18 +24,24 @@ impl Fnv {
     }
 }
 
-/// One hash over rooms, for a heartbeat: FNV-1a 64 over subject, a zero byte and the room's digest as eight big-endian
-/// bytes, in the order of subjects. Zero if there is no room.
+/// The end of SplitMix64 (Steele, Lea, Flood 2014): spreads a number over 64 bits, so that sums of it differ where the
+/// sets do.
+pub(crate) const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// One hash over rooms, for a heartbeat: the sum over rooms, whose order does not matter, so that a change of one room is
+/// one step for whoever keeps it. Zero if there is no room.
 pub(crate) fn overall<'a>(rooms: impl Iterator<Item = (&'a str, u64)>) -> u64 {
-    let mut hash = Fnv::new();
-    let mut any = false;
-    for (subject, digest) in rooms {
-        any = true;
+    rooms.fold(0, |sum: u64, (subject, digest)| {
+        let mut hash = Fnv::new();
         hash.bytes(subject.as_bytes());
         hash.bytes(&[0]);
         hash.number(digest);
-    }
-    if any { hash.finish() } else { 0 }
+        sum.wrapping_add(mix(hash.finish()))
+    })
 }
 
 #[cfg(test)]
@@ -47,5 +53,16 @@ mod tests {
         let mut hash = Fnv::new();
         hash.bytes(b"foobar");
         assert_eq!(hash.finish(), 0x8594_4171_f739_67e8, "vector of the FNV authors");
+    }
+
+    #[test]
+    fn sums_of_neighbours_differ() {
+        let sum = |set: &[u64]| set.iter().fold(0u64, |sum, n| sum.wrapping_add(mix(*n)));
+        assert_ne!(sum(&[1, 4]), sum(&[2, 3]));
+        assert_eq!(
+            mix(0x9e37_79b9_7f4a_7c15),
+            0xe220_a839_7b1d_cdaf,
+            "first number of SplitMix64 with seed 0"
+        );
     }
 }

@@ -16,6 +16,7 @@ pub mod crdt;
 mod hash;
 pub mod own;
 pub mod room;
+pub mod shared;
 pub mod spans;
 pub mod view;
 pub mod wire;

@@ -20,6 +20,12 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
+/// What is shared, and what operators ask and hear.
+#[path = "vectors/operators.rs"]
+mod operators;
+
+use operators::{answers, asks, load, load_fields, shared_digests};
+
 const SESSION: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255];
 
 type Vector = (&'static str, pb::control::Body, Value);
@@ -28,6 +34,8 @@ type Vector = (&'static str, pb::control::Body, Value);
 fn bodies() -> Vec<Vector> {
     let mut all = of_shields();
     all.extend(of_brains());
+    all.extend(asks());
+    all.extend(answers());
     all
 }
 
@@ -55,8 +63,12 @@ fn of_shields() -> Vec<Vector> {
     let digest = |digest| pb::RoomDigest { subject: room(), digest };
     vec![
         ("hello", pb::Hello {}.into(), json!({})),
-        ("heartbeat", pb::Heartbeat { digest: u64::MAX }.into(), json!({"digest": u64::MAX.to_string()})),
-        ("heartbeat_of_nobody", pb::Heartbeat { digest: 0 }.into(), json!({"digest": "0"})),
+        (
+            "heartbeat",
+            pb::Heartbeat { digest: u64::MAX, load: load().into() }.into(),
+            json!({"digest": u64::MAX.to_string(), "load": load_fields()}),
+        ),
+        ("heartbeat_of_nobody", pb::Heartbeat::default().into(), json!({"digest": "0"})),
         ("bye", pb::Bye {}.into(), json!({})),
         (
             "update",
@@ -65,8 +77,9 @@ fn of_shields() -> Vec<Vector> {
         ),
         (
             "digests",
-            pb::Digests { after: "acme.a".to_owned(), upto: room(), rooms: vec![digest(1)] }.into(),
-            json!({"after": "acme.a", "upto": room(), "rooms": [{"subject": room(), "digest": "1"}]}),
+            pb::Digests { after: "acme.a".to_owned(), upto: room(), rooms: vec![digest(1)], shared: 6 }
+                .into(),
+            json!({"after": "acme.a", "upto": room(), "rooms": [{"subject": room(), "digest": "1"}], "shared": "6"}),
         ),
         (
             "compare",
@@ -142,9 +155,10 @@ fn of_brains() -> Vec<Vector> {
             pb::Beacon {
                 warming: true,
                 shields: vec![pb::Vouched { shield: "shield-1".to_owned(), incarnation: 3 }],
+                shared: 8,
             }
             .into(),
-            json!({"warming": true, "shields": [{"shield": "shield-1", "incarnation": "3"}]}),
+            json!({"warming": true, "shields": [{"shield": "shield-1", "incarnation": "3"}], "shared": "8"}),
         ),
         (
             "idle_close",
@@ -159,8 +173,11 @@ fn expected() -> Value {
         let control =
             pb::Control { from: "shield-1".to_owned(), instance: 77, incarnation: 3, body: Some(body) };
         let message = name.split("_of_").next().unwrap_or(name);
-        let message =
-            if message.starts_with("order_") && message != "order_reply" { "order" } else { message };
+        let message = match message.split_once('_') {
+            Some(("order", rest)) if rest != "reply" => "order",
+            Some((kind @ ("ask" | "answer"), _)) => kind,
+            _ => message,
+        };
         json!({"name": name, "message": message, "pb_hex": hex(&control.encode_to_vec()), "fields": fields})
     });
     let user = User::parse("ann").expect("a good name");
@@ -177,7 +194,7 @@ fn expected() -> Value {
         "sender": {"from": "shield-1", "instance": "77", "incarnation": "3"},
         "digests": {
             "incarnation": "3", "members": "2", "counters": ["2", "9"], "shield": "shield-1",
-            "slice": slice.digest().to_string(), "room": state.digest().to_string(),
+            "slice": slice.digest().to_string(), "room": state.digest().to_string(), "shared": shared_digests(),
         },
         "messages": vectors.collect::<Vec<_>>(),
     })

@@ -78,6 +78,12 @@ codes! {
         Draining = 118 "draining",
         /// The room was closed by an operator or by its lifecycle.
         RoomClosed = 119 "room_closed",
+        /// There is nothing of that name. Only on the admin port.
+        NotFound = 120 "not_found",
+        /// It was changed by somebody else meanwhile: read it again. Only on the admin port.
+        Conflict = 121 "conflict",
+        /// The token, or all tokens of its user, were revoked.
+        Revoked = 122 "revoked",
     }
 }
 
@@ -105,7 +111,10 @@ impl ErrorCode {
             | Self::AlreadyConnected
             | Self::PolicyDenied
             | Self::IdentityChanged
-            | Self::RoomClosed => false,
+            | Self::RoomClosed
+            | Self::NotFound
+            | Self::Conflict
+            | Self::Revoked => false,
         }
     }
 }
@@ -143,6 +152,8 @@ codes! {
         BadRequest = 4502 "bad_request",
         /// An operator ended this session or user.
         Kicked = 4503 "kicked",
+        /// The token, or all tokens of its user, were revoked.
+        Revoked = 4504 "revoked",
     }
 }
 

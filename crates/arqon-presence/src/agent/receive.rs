@@ -198,7 +198,9 @@ impl Agent {
     fn send_digests(&mut self) {
         let rooms = self.own_digests();
         let mut pages = Vec::new();
-        wire::digest_pages(rooms, |after, upto, rooms| pages.push(pb::Digests { after, upto, rooms }));
+        wire::digest_pages(rooms, |after, upto, rooms| {
+            pages.push(pb::Digests { after, upto, rooms, shared: 0 })
+        });
         for page in pages {
             self.send(wire::BRAIN.to_owned(), page);
         }

@@ -122,7 +122,7 @@ impl Agent {
             self.flush(now);
             let rooms = self.own_digests();
             let digest = hash::overall(rooms.iter().map(|(subject, digest)| (subject.as_str(), *digest)));
-            self.send(wire::BRAIN.to_owned(), pb::Heartbeat { digest });
+            self.send(wire::BRAIN.to_owned(), pb::Heartbeat { digest, ..Default::default() });
             self.heartbeat_at = Some(now.after(self.config.lease / 3).max(now.mono_ms + 1));
         }
     }

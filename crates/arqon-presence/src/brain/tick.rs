@@ -66,7 +66,7 @@ impl Brain {
         let shields = up
             .map(|(shield, incarnation)| pb::Vouched { shield: shield.as_str().to_owned(), incarnation })
             .collect();
-        pb::Beacon { warming: now.mono_ms < self.warm_at, shields }
+        pb::Beacon { warming: now.mono_ms < self.warm_at, shields, shared: 0 }
     }
 
     /// Drops the dots of Shields that were silent for minutes. The floor in the registry keeps them from coming back.
@@ -94,7 +94,9 @@ impl Brain {
     fn sync(&mut self) {
         let rooms: Vec<_> = self.rooms.iter().map(|(s, room)| (s.clone(), room.state.digest())).collect();
         let mut pages = Vec::new();
-        wire::digest_pages(rooms, |after, upto, rooms| pages.push(pb::Digests { after, upto, rooms }));
+        wire::digest_pages(rooms, |after, upto, rooms| {
+            pages.push(pb::Digests { after, upto, rooms, shared: 0 })
+        });
         for page in pages {
             self.send(wire::BRAINS.to_owned(), page);
         }
