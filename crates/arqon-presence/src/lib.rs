@@ -6,6 +6,7 @@
 //! - [`agent`]: the Shield's side: reports its sessions, merges what Brains announce, tells watchers.
 //! - [`brain`]: the Brain's side, the executable specification of the Elixir Brain.
 //! - [`room`]: when a room is created, idle and closed.
+//! - [`shared`]: revocations and settings, which all hold alike.
 //!
 //! Nothing here reads a clock or opens a socket: both machines are fed with messages and `Now`, and polled for what
 //! they want to send. `docs/control.md` tells the protocol to a stranger.
@@ -21,6 +22,6 @@ pub mod spans;
 pub mod view;
 pub mod wire;
 
-pub use agent::{Agent, AgentConfig, AgentOutput, KickTarget, Order};
+pub use agent::{Agent, AgentConfig, AgentOutput, AskError, KickTarget, Order};
 pub use brain::{Brain, BrainConfig, BrainOutput};
 pub use view::{Diff, Member, Meta, RoomView};

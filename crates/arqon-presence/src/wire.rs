@@ -16,6 +16,8 @@ pub(crate) use pb::control::Body;
 pub const BRAIN: &str = "_arqon.brain";
 /// Brains to every Brain.
 pub const BRAINS: &str = "_arqon.brains";
+/// Brains to Shields with somebody who wants to hear of rooms.
+pub const ROOMS: &str = "_arqon.rooms";
 /// Brains to every Shield.
 pub const SHIELDS: &str = "_arqon.shields";
 /// The content of one message, at most. Larger things are cut into pages that merge to the same.

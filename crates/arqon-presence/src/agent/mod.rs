@@ -3,6 +3,8 @@
 //! The hub of a Shield feeds it: who is tracked, how many sockets a room has, who watches, what came over the control
 //! subjects. After every call it drains [`Agent::poll`] and sets its timer to [`Agent::next_timeout`].
 
+mod operate;
+mod output;
 mod peers;
 mod receive;
 mod room;
@@ -14,14 +16,16 @@ use std::time::Duration;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Peer;
-use arqon_proto::id::{SessionId, ShieldId, Subject, Tenant, User};
+use arqon_proto::id::{SessionId, ShieldId, Subject};
 use arqon_proto::time::{Now, millis};
 use bytes::Bytes;
 
+use self::operate::Operations;
+pub use self::output::{AgentOutput, AskError, KickTarget, Order};
 use self::peers::Peers;
 use self::room::{AgentRoom, Context};
 use crate::crdt::Entry;
-use crate::view::{Diff, RoomView};
+use crate::view::RoomView;
 use crate::wire::{self, Body, META_BYTES_MAX, Sender};
 
 /// How an [`Agent`] behaves. The leases must be the same on Shields and Brains of one bus.
@@ -65,87 +69,6 @@ impl AgentConfig {
     }
 }
 
-/// Whom a [`Order::Kick`] ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KickTarget {
-    /// Every session of a user.
-    User {
-        /// Its tenant.
-        tenant: Tenant,
-        /// The user.
-        user: User,
-    },
-    /// One session.
-    Session(SessionId),
-}
-
-/// What an operator asks of a Shield, by way of a Brain. Handed out once, however often it arrives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// End sessions with `Kicked`.
-    Kick {
-        /// Which.
-        target: KickTarget,
-        /// For the client.
-        reason: String,
-    },
-    /// End every membership of a room with `RoomClosed`.
-    CloseRoom {
-        /// The room.
-        subject: Subject,
-        /// Which life of it.
-        generation: u64,
-        /// For the client.
-        reason: String,
-    },
-    /// Drain the Shield.
-    Drain {
-        /// For the log.
-        reason: String,
-    },
-}
-
-/// What an [`Agent`] wants.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AgentOutput {
-    /// Publish a control message.
-    Send {
-        /// Where to.
-        subject: String,
-        /// The message.
-        payload: Bytes,
-    },
-    /// Receive a control subject from now on, over reconnects.
-    SubscribeControl(String),
-    /// Receive it no more.
-    UnsubscribeControl(String),
-    /// A watched room has changed. A watcher whose snapshot has this version or a later one must not get it.
-    Diff {
-        /// The room.
-        subject: Subject,
-        /// The change.
-        diff: Diff,
-    },
-    /// The numbers of a watched room have changed.
-    Counts {
-        /// The room.
-        subject: Subject,
-        /// Users in presence.
-        users: u64,
-        /// Sockets, tracked or not.
-        members: u64,
-    },
-    /// Presence of all rooms is (or is no longer) possibly out of date: no Brain was heard for a lease.
-    Stale {
-        /// Whether it is.
-        stale: bool,
-    },
-    /// An operator's order.
-    Order(Order),
-    /// Another process with the name of this Shield is alive and was first: this one must stop with an error.
-    Conflict,
-}
-
 /// The presence machine of one Shield. One per process: it is the only writer of the Shield's dots.
 #[derive(Debug)]
 pub struct Agent {
@@ -158,6 +81,7 @@ pub struct Agent {
     dirty: BTreeSet<Subject>,
     alarms: BTreeSet<(u64, Subject)>,
     orders: VecDeque<(u64, u64)>,
+    operations: Operations,
     link_up: bool,
     stale: bool,
     occupied_since: Option<u64>,
@@ -189,6 +113,7 @@ impl Agent {
             dirty: BTreeSet::new(),
             alarms: BTreeSet::new(),
             orders: VecDeque::new(),
+            operations: Operations::default(),
             link_up: false,
             stale: false,
             occupied_since: None,

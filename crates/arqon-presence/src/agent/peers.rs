@@ -124,6 +124,15 @@ impl Peers {
         self.brains.values().filter(move |peer| now < peer.heard.saturating_add(lease))
     }
 
+    /// The Brains that can be asked: they hold our lease and have listened for long enough, in the order of names.
+    pub(super) fn askable(&self, now: u64) -> Vec<&ShieldId> {
+        let lease = self.lease;
+        let able = |peer: &&BrainPeer| now < peer.heard.saturating_add(lease) && peer.registered;
+        let all: Vec<_> = self.brains.iter().filter(|(_, peer)| able(peer)).collect();
+        let warm: Vec<_> = all.iter().filter(|(_, peer)| !peer.warming).map(|(name, _)| *name).collect();
+        if warm.is_empty() { all.into_iter().map(|(name, _)| name).collect() } else { warm }
+    }
+
     /// Whether a live Brain holds our lease.
     pub(super) fn registered(&self, now: u64) -> bool {
         self.live(now).any(|peer| peer.registered)

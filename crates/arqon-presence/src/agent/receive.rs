@@ -51,6 +51,8 @@ impl Agent {
             Body::Resync(_) if to_us => self.send_digests(),
             Body::Pull(pull) if to_us => return self.answer_pull(&pull),
             Body::Order(order) if to_us => return self.order(&from, instance, order),
+            Body::Shared(shared) if to_us || to_all => return self.take_shared(&from, &shared, now),
+            Body::Answer(answer) if to_us => self.answered(answer),
             _ => return Err(Malformed),
         }
         Ok(())
@@ -92,6 +94,7 @@ impl Agent {
         for vouched in beacon.shields {
             up.insert(ShieldId::parse(&vouched.shield).map_err(|_| Malformed)?, vouched.incarnation);
         }
+        self.compare_shared(from, beacon.shared, now);
         let newer = self.peers.beacon(from, beacon.warming, up);
         // First who is shown, so that what goes with an old life is held for its grace.
         self.evaluate(now);

@@ -40,6 +40,7 @@ impl Agent {
             self.repair(now);
         }
         self.judge_conflict(now);
+        self.give_up_asks(now);
         let links = [self.hello_at, self.heartbeat_at, self.repair_at];
         let links = links.into_iter().flatten().filter(|_| self.link_up);
         let others = [
@@ -47,6 +48,7 @@ impl Agent {
             self.alarms.first().map(|(at, _)| *at),
             (!self.stale).then(|| self.peers.stale_at()),
             self.peers.next_timeout(now.mono_ms),
+            self.operations.next_timeout(),
         ];
         self.next = links.chain(others.into_iter().flatten()).min();
     }
@@ -56,6 +58,9 @@ impl Agent {
         if stale != self.stale {
             self.stale = stale;
             self.outputs.push_back(AgentOutput::Stale { stale });
+        }
+        if stale {
+            self.synced();
         }
         let turned = self.peers.evaluate(now.mono_ms);
         let visible = turned.shown.iter().map(|s| (s, true)).chain(turned.hidden.iter().map(|s| (s, false)));
@@ -122,7 +127,9 @@ impl Agent {
             self.flush(now);
             let rooms = self.own_digests();
             let digest = hash::overall(rooms.iter().map(|(subject, digest)| (subject.as_str(), *digest)));
-            self.send(wire::BRAIN.to_owned(), pb::Heartbeat { digest, ..Default::default() });
+            self.operations.expire_shared(now);
+            let load = self.operations.load.clone().into();
+            self.send(wire::BRAIN.to_owned(), pb::Heartbeat { digest, load });
             self.heartbeat_at = Some(now.after(self.config.lease / 3).max(now.mono_ms + 1));
         }
     }

@@ -4,6 +4,7 @@
 //! Several Brains hear the same subjects and need not know of each other: what they announce are deltas, and a delta
 //! that is announced twice is invisible.
 
+mod operate;
 mod orders;
 mod receive;
 mod registry;
@@ -16,11 +17,13 @@ use arqon_proto::id::{ShieldId, Subject};
 use arqon_proto::time::{Now, millis};
 use bytes::Bytes;
 
+use self::operate::Operations;
 use self::orders::Orders;
 pub use self::registry::Registered;
 use self::registry::Registry;
 use crate::crdt::RoomState;
 use crate::room::{Lifecycle, Phase};
+use crate::shared::News;
 use crate::view::{Member, View};
 use crate::wire::{self, Body, Sender};
 
@@ -103,6 +106,8 @@ pub enum BrainOutput {
         /// What happened.
         event: RoomEvent,
     },
+    /// What all hold alike has changed, see [`Brain::shared`]: to be written down, if there is a place for it.
+    Shared(News),
     /// An order has been answered by every Shield it went to, or its time is over.
     OrderDone {
         /// As the call returned it.
@@ -145,6 +150,7 @@ pub struct Brain {
     rooms: BTreeMap<Subject, BrainRoom>,
     outputs: VecDeque<BrainOutput>,
     orders: Orders,
+    operations: Operations,
     dirty: BTreeSet<Subject>,
     link_up: bool,
     /// Until then absence from our beacon means nothing.
@@ -172,6 +178,7 @@ impl Brain {
             rooms: BTreeMap::new(),
             outputs: VecDeque::new(),
             orders: Orders::default(),
+            operations: Operations::default(),
             dirty: BTreeSet::new(),
             link_up: false,
             warm_at: now.after(config.lease),

@@ -96,11 +96,10 @@ impl Brain {
         pending.retain(|id, order| {
             let due = order.retry_at <= now.mono_ms;
             if order.waiting.is_empty() || (due && order.attempts >= ATTEMPTS) {
-                self.outputs.push_back(BrainOutput::OrderDone {
-                    id: *id,
-                    reached: std::mem::take(&mut order.reached),
-                    unreached: std::mem::take(&mut order.waiting).into_iter().collect(),
-                });
+                let reached = std::mem::take(&mut order.reached);
+                let unreached: Vec<ShieldId> = std::mem::take(&mut order.waiting).into_iter().collect();
+                self.order_done(*id, &reached, &unreached);
+                self.outputs.push_back(BrainOutput::OrderDone { id: *id, reached, unreached });
                 return false;
             }
             if due {

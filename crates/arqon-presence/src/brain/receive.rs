@@ -5,7 +5,7 @@ use arqon_proto::id::{ShieldId, Subject};
 use arqon_proto::time::Now;
 
 use super::registry::Greeting;
-use super::{Brain, BrainOutput, BrainRoom, RoomEvent};
+use super::{Brain, BrainRoom, RoomEvent};
 use crate::crdt::{Changes, RoomState, Slice};
 use crate::hash;
 use crate::room::Lifecycle;
@@ -43,7 +43,15 @@ impl Brain {
             return Ok(());
         }
         match body {
-            Body::Heartbeat(heartbeat) => self.heartbeat(&from, heartbeat.digest),
+            Body::Heartbeat(heartbeat) => {
+                self.heartbeat(&from, heartbeat.digest);
+                self.note_load(&from, heartbeat.load.into_option());
+            }
+            Body::Ask(ask) if ask.to == self.config.name.as_str() => self.ask(&from, instance, ask, now),
+            Body::Ask(_) => {}
+            Body::Shared(shared) => {
+                return self.take_shared(&shared, &wire::shield_subject(&from), now);
+            }
             Body::Bye(_) => self.registry.bye(&from, now.mono_ms),
             Body::Update(update) => {
                 let rooms = wire::update_from_pb(update)?;
@@ -85,7 +93,9 @@ impl Brain {
                     let to = from.as_str().to_owned();
                     self.send(wire::BRAINS.to_owned(), pb::Pull { to, subjects });
                 });
+                self.compare_shared(&from, &digests);
             }
+            Body::Shared(shared) => return self.take_shared(&shared, wire::BRAINS, now),
             Body::Pull(pull) if pull.to == self.config.name.as_str() => {
                 let states = self.states(pull.subjects.iter())?;
                 self.send_updates(wire::BRAINS, &states);
@@ -258,11 +268,7 @@ impl Brain {
         let life = Lifecycle::new(self.generation);
         let room = BrainRoom { state: RoomState::default(), announce: RoomState::default(), life };
         self.rooms.insert(subject.clone(), room);
-        self.outputs.push_back(BrainOutput::RoomEvent {
-            subject: subject.clone(),
-            generation: life.generation(),
-            event: RoomEvent::Created,
-        });
+        self.room_event(subject, life.generation(), RoomEvent::Created, now);
         true
     }
 }

@@ -4,7 +4,7 @@ use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::Subject;
 use arqon_proto::time::{Now, millis};
 
-use super::{Brain, BrainOutput, RoomEvent};
+use super::{Brain, RoomEvent};
 use crate::crdt::RoomState;
 use crate::room::Step;
 use crate::wire;
@@ -34,6 +34,7 @@ impl Brain {
         }
         let due = self.beacon_at <= now.mono_ms;
         if due || self.registry.up_list(now.mono_ms) != self.listed {
+            self.operations.expire_shared(now);
             let beacon = self.beacon(now);
             self.listed = self.registry.up_list(now.mono_ms);
             self.send(wire::SHIELDS.to_owned(), beacon);
@@ -66,7 +67,7 @@ impl Brain {
         let shields = up
             .map(|(shield, incarnation)| pb::Vouched { shield: shield.as_str().to_owned(), incarnation })
             .collect();
-        pb::Beacon { warming: now.mono_ms < self.warm_at, shields, shared: 0 }
+        pb::Beacon { warming: now.mono_ms < self.warm_at, shields, shared: self.shared().digest() }
     }
 
     /// Drops the dots of Shields that were silent for minutes. The floor in the registry keeps them from coming back.
@@ -95,8 +96,11 @@ impl Brain {
         let rooms: Vec<_> = self.rooms.iter().map(|(s, room)| (s.clone(), room.state.digest())).collect();
         let mut pages = Vec::new();
         wire::digest_pages(rooms, |after, upto, rooms| {
-            pages.push(pb::Digests { after, upto, rooms, shared: 0 })
+            pages.push(pb::Digests { after, upto, rooms, shared: 0 });
         });
+        if let Some(last) = pages.last_mut() {
+            last.shared = self.shared().digest();
+        }
         for page in pages {
             self.send(wire::BRAINS.to_owned(), page);
         }
@@ -104,11 +108,12 @@ impl Brain {
 
     /// Moves the life of rooms on.
     fn look_at(&mut self, subjects: Vec<Subject>, now: Now) {
-        let (idle_close, confirm) = (millis(self.config.idle_close), millis(self.config.lease));
+        let confirm = millis(self.config.lease);
         for subject in subjects {
             let Some(room) = self.rooms.get(&subject) else { continue };
             let occupied = self.occupied(room, now);
             let mut life = room.life;
+            let idle_close = self.idle_close_ms(&subject);
             let step = life.step(occupied, idle_close, confirm, now);
             if let Some(room) = self.rooms.get_mut(&subject) {
                 room.life = life;
@@ -128,7 +133,7 @@ impl Brain {
                     RoomEvent::Closed
                 }
             };
-            self.outputs.push_back(BrainOutput::RoomEvent { subject, generation, event });
+            self.room_event(&subject, generation, event, now);
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arqon_presence::{Agent, AgentConfig, AgentOutput, Brain, BrainConfig, BrainOutput, Diff, Order};
+use arqon_presence::{
+    Agent, AgentConfig, AgentOutput, AskError, Brain, BrainConfig, BrainOutput, Diff, Order,
+};
+use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Peer;
 use arqon_proto::id::{SessionId, ShieldId, Subject, Tenant, User};
 use arqon_proto::time::Now;
@@ -64,6 +67,11 @@ pub struct AgentNode {
     pub stale: bool,
     pub orders: Vec<Order>,
     pub conflict: bool,
+    /// What came of questions, by id.
+    pub answers: BTreeMap<u64, Result<pb::answer::Result, AskError>>,
+    /// News of what all hold alike.
+    pub shared: Vec<AgentOutput>,
+    pub synced: bool,
 }
 
 pub struct BrainNode {
@@ -168,6 +176,9 @@ impl World {
                 stale: false,
                 orders: Vec::new(),
                 conflict: false,
+                answers: BTreeMap::new(),
+                shared: Vec::new(),
+                synced: false,
             },
         );
         self.drain(Node::Agent(i));
@@ -263,6 +274,9 @@ impl World {
                         AgentOutput::Stale { stale } => n.stale = stale,
                         AgentOutput::Order(order) => n.orders.push(order),
                         AgentOutput::Conflict => n.conflict = true,
+                        AgentOutput::Answered { id, result } => drop(n.answers.insert(id, result)),
+                        AgentOutput::Synced => n.synced = true,
+                        news @ AgentOutput::Shared { .. } => n.shared.push(news),
                     }
                 }
                 sends.into_iter().for_each(|(subject, payload)| self.publish(node, &subject, &payload));

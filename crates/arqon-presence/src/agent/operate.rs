@@ -1,0 +1,171 @@
+//! What operators ask by way of this Shield, and what all Shields and Brains hold alike.
+
+use std::collections::BTreeMap;
+
+use arqon_proto::code::ErrorCode;
+use arqon_proto::generated::arqon::v1 as pb;
+use arqon_proto::id::ShieldId;
+use arqon_proto::time::Now;
+
+use super::{Agent, AgentOutput, AskError};
+use crate::shared::{News, Shared};
+use crate::wire::{self, Malformed};
+
+/// Questions under way.
+const ASKS_MAX: usize = 1024;
+/// How long a Brain has to answer a question, in milliseconds.
+const ANSWER_WITHIN_MS: u64 = 2_000;
+/// And one that it puts to Shields first: five tries a second apart, and some.
+const ORDER_WITHIN_MS: u64 = 8_000;
+
+/// The part of an agent that serves operators.
+#[derive(Debug, Default)]
+pub(super) struct Operations {
+    pub(super) load: pb::Load,
+    shared: Shared,
+    synced: bool,
+    /// What each Brain said it holds, and when ours was last offered to it.
+    offers: BTreeMap<ShieldId, Offer>,
+    last: u64,
+    /// Questions by id, with the instant they are given up.
+    asks: BTreeMap<u64, u64>,
+}
+
+#[derive(Debug, Default)]
+struct Offer {
+    digest: u64,
+    again_at: u64,
+}
+
+impl Operations {
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        self.asks.values().min().copied()
+    }
+
+    pub(super) fn expire_shared(&mut self, now: Now) {
+        self.shared.expire(now.wall_ms);
+    }
+}
+
+impl Agent {
+    /// What all hold alike: revocations and settings.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.operations.shared
+    }
+
+    /// Sets what the next heartbeats say of this Shield's work.
+    pub fn set_load(&mut self, load: pb::Load) {
+        let settings = self.operations.shared.settings().version;
+        self.operations.load = pb::Load { settings, ..load };
+    }
+
+    /// Puts a question to one Brain. [`AgentOutput::Answered`] with the id that is returned comes in any case: after
+    /// 2 s, or 8 s if the Brain asks Shields first, with [`ErrorCode::OutcomeUnknown`].
+    ///
+    /// # Errors
+    /// There is no Brain to ask, or too many questions are under way; nothing was sent.
+    pub fn ask(&mut self, kind: pb::ask::Kind, now: Now) -> Result<u64, AskError> {
+        let refused = |code, message: &str| Err(AskError { code, message: message.to_owned() });
+        if self.operations.asks.len() >= ASKS_MAX {
+            return refused(ErrorCode::Overloaded, "1024 questions are under way: try again later");
+        }
+        let brains = self.peers.askable(now.mono_ms);
+        if !self.link_up || brains.is_empty() {
+            return refused(
+                ErrorCode::Unavailable,
+                "no Brain can be asked: see the check `brain` of /health/ready",
+            );
+        }
+        self.operations.last += 1;
+        let id = self.operations.last;
+        // In turn, so that several Brains share the work.
+        let to = brains[(id % brains.len() as u64) as usize].as_str().to_owned();
+        let order =
+            matches!(kind, pb::ask::Kind::Kick(_) | pb::ask::Kind::CloseRoom(_) | pb::ask::Kind::Drain(_));
+        let within = if order { ORDER_WITHIN_MS } else { ANSWER_WITHIN_MS };
+        self.operations.asks.insert(id, now.mono_ms.saturating_add(within));
+        self.send(wire::BRAIN.to_owned(), pb::Ask { id, to, kind: Some(kind) });
+        self.settle(now);
+        Ok(id)
+    }
+
+    pub(super) fn answered(&mut self, answer: pb::Answer) {
+        let pb::Answer { instance, id, error, message, result, .. } = answer;
+        if instance != self.config.instance || self.operations.asks.remove(&id).is_none() {
+            // Too late, or for the process before this one.
+            return;
+        }
+        let code = u16::try_from(error).ok().filter(|number| *number > 0).map(|number| {
+            // A Brain of a newer version may know more codes.
+            ErrorCode::from_number(number).unwrap_or(ErrorCode::Internal)
+        });
+        let result = match (code, result) {
+            (None, Some(result)) => Ok(result),
+            (Some(code), _) => Err(AskError { code, message }),
+            (None, None) => Err(AskError {
+                code: ErrorCode::Internal,
+                message: "the Brain's answer has a form that this Shield does not know".to_owned(),
+            }),
+        };
+        self.outputs.push_back(AgentOutput::Answered { id, result });
+    }
+
+    pub(super) fn give_up_asks(&mut self, now: Now) {
+        let over = self.operations.asks.iter().filter(|(_, until)| **until <= now.mono_ms);
+        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.operations.asks.remove(&id);
+            let message = "the Brain did not answer in time: whether it acted is not known".to_owned();
+            let result = Err(AskError { code: ErrorCode::OutcomeUnknown, message });
+            self.outputs.push_back(AgentOutput::Answered { id, result });
+        }
+    }
+
+    pub(super) fn take_shared(
+        &mut self,
+        from: &ShieldId,
+        shared: &pb::Shared,
+        now: Now,
+    ) -> Result<(), Malformed> {
+        let news = self.operations.shared.merge(shared, now.wall_ms)?;
+        self.refused += news.refused;
+        if news.is_some() {
+            let News { revoked, settings, .. } = news;
+            self.operations.load.settings = self.operations.shared.settings().version;
+            self.outputs.push_back(AgentOutput::Shared { revoked, settings });
+        }
+        let said = self.operations.offers.get(from).map(|offer| offer.digest);
+        if said == Some(self.operations.shared.digest()) {
+            self.synced();
+        }
+        Ok(())
+    }
+
+    /// A Brain says what it holds. If that differs, it gets ours and is asked for its own.
+    pub(super) fn compare_shared(&mut self, from: &ShieldId, digest: u64, now: Now) {
+        let offers = &mut self.operations.offers;
+        // Brains come and go with new names; those that are not heard any more need no memory.
+        if offers.len() >= 64 && !offers.contains_key(from) {
+            offers.clear();
+        }
+        let offer = offers.entry(from.clone()).or_default();
+        offer.digest = digest;
+        if digest == self.operations.shared.digest() {
+            self.synced();
+            return;
+        }
+        if now.mono_ms < offer.again_at {
+            return;
+        }
+        offer.again_at = now.after(self.config.lease / 3);
+        for page in self.operations.shared.pages(from.as_str()) {
+            self.send(wire::BRAIN.to_owned(), page);
+        }
+    }
+
+    pub(super) fn synced(&mut self) {
+        if !std::mem::replace(&mut self.operations.synced, true) {
+            self.outputs.push_back(AgentOutput::Synced);
+        }
+    }
+}
