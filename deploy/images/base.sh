@@ -113,9 +113,9 @@ build_valkey() {
     docker_build "$1" "$(mktemp -d)" <<EOF
 FROM $BRAIN_BASE
 RUN apt-get update -qq && apt-get install -qqy --no-install-recommends valkey-server valkey-tools >/dev/null \
-    && apt-get clean && rm -rf /var/lib/apt/lists/*
+    && apt-get clean && rm -rf /var/lib/apt/lists/* && mkdir /data && chown valkey:valkey /data
 USER valkey
-WORKDIR /tmp
+WORKDIR /data
 EXPOSE 6379
 CMD ["valkey-server"]
 EOF

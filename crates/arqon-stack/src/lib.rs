@@ -4,12 +4,14 @@
 //! - [`ReservedPort`] is a port that nobody else gets while a part that uses it restarts;
 //! - [`NatsServer`] is the spine, [`Valkey`] what the Brains remember, [`Shield`] and [`Brain`] the parts of ArqonBus;
 //! - [`Part`] is any of the last three: killed, stopped, frozen and brought back;
-//! - [`Stack`] is all of them, ready.
+//! - [`Stack`] is all of them, ready; with the feature `containers`, `containers::Stack` is the same in Docker containers.
 //!
 //! Must be used inside a tokio runtime with I/O and time. Nothing here reads a configuration of the product.
 
 mod brain;
 mod configuration;
+#[cfg(feature = "containers")]
+pub mod containers;
 pub mod http;
 mod nats;
 mod part;
@@ -56,6 +58,17 @@ pub enum StackError {
         program: PathBuf,
         /// The command that makes it.
         make: &'static str,
+    },
+    /// The Docker engine refused something.
+    #[cfg(feature = "containers")]
+    #[error("{name}: {doing}: {error}")]
+    Engine {
+        /// The part.
+        name: String,
+        /// What was tried.
+        doing: &'static str,
+        /// What the engine, or the way to it, says.
+        error: Box<testcontainers::TestcontainersError>,
     },
     /// The system refused something.
     #[error("{name}: {doing}: {error}")]

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::{Process, Program, StackError, http};
 
 /// A part that works takes a small share of it, also on a machine that is busy.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(60);
 /// One question about readiness. A part that is frozen or overloaded is asked again on a new connection.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// A Shield drains, a Brain says goodbye.
@@ -58,11 +58,7 @@ impl Part {
     /// It does not run, has ended, or is late; then with the end of its log.
     pub async fn ready(&mut self) -> Result<(), StackError> {
         let (ready, awaited) = (self.ready, self.ready.awaited());
-        let probe = async || {
-            let asked = tokio::time::timeout(ANSWER_WITHIN, ready.is_so()).await;
-            asked.unwrap_or(false).then_some(())
-        };
-        self.running()?.ready(awaited, READY_WITHIN, probe).await
+        self.running()?.ready(awaited, READY_WITHIN, async || ready.is_so().await.then_some(())).await
     }
 
     /// Starts it anew, on the same ports, and waits until it is ready; kills it first if it runs.
@@ -145,7 +141,7 @@ impl Part {
 }
 
 impl Ready {
-    fn awaited(self) -> &'static str {
+    pub(crate) fn awaited(self) -> &'static str {
         match self {
             Self::Admin(_) => "/health/ready answers 200",
             Self::AdminWhole(_) => "/health/ready answers 200, not degraded",
@@ -153,7 +149,12 @@ impl Ready {
         }
     }
 
-    async fn is_so(self) -> bool {
+    /// Asks once.
+    pub(crate) async fn is_so(self) -> bool {
+        tokio::time::timeout(ANSWER_WITHIN, self.answers()).await.unwrap_or(false)
+    }
+
+    async fn answers(self) -> bool {
         match self {
             Self::Admin(address) => http::get(address, "/health/ready").await.is_some_and(|(s, _)| s == 200),
             Self::AdminWhole(address) => http::get(address, "/health/ready")

@@ -44,6 +44,18 @@ impl Secrets {
             nats_brain: file("nats-brain.password")?,
         })
     }
+
+    /// The same files where they are inside a container.
+    #[cfg(feature = "containers")]
+    pub(crate) fn inside(&self, folder: &Path) -> Self {
+        let moved = |path: &PathBuf| folder.join(path.file_name().unwrap_or_default());
+        Self {
+            token_key: moved(&self.token_key),
+            kid: self.kid.clone(),
+            nats_shield: moved(&self.nats_shield),
+            nats_brain: moved(&self.nats_brain),
+        }
+    }
 }
 
 /// 256 random bits as hex: nothing in it that a configuration file would read as something else.
