@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arqon_proto::bucket::Bucket;
 use arqon_proto::egress::SlowPolicy;
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) session_limits: SessionLimits,
     pub(crate) frame_limits: FrameLimits,
     pub(crate) egress_bytes_max: usize,
+    /// What all Shields and Brains hold alike. Written by the hub when it changes; read for connects and new rooms.
+    held: RwLock<Arc<arqon_presence::shared::Shared>>,
     /// Told when a Brain orders a drain.
     pub(crate) drain_ordered: Notify,
     /// The fullest egress queue ever seen, in bytes: what the bound is checked against.
@@ -100,6 +102,7 @@ impl Shared {
                 message_bytes_max: limits.message_bytes_max.bytes(),
             },
             egress_bytes_max: limits.egress_bytes_max.bytes(),
+            held: RwLock::default(),
             drain_ordered: Notify::new(),
             config,
             verifier,
@@ -114,6 +117,15 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// Revocations and settings as this Shield knows them.
+    pub(crate) fn held(&self) -> Arc<arqon_presence::shared::Shared> {
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn hold(&self, held: arqon_presence::shared::Shared) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(held);
     }
 
     /// Sets one condition of readiness.

@@ -19,8 +19,10 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 pub struct NatsOptions {
     /// The program. None: `target/venv/bin/nats-server` of this workspace if it is there, else what the PATH has.
     pub binary: Option<PathBuf>,
-    /// Text for its configuration besides where it listens: users, TLS, limits. Paths in it should be absolute.
+    /// Text for its configuration besides where it listens: users, TLS, limits. A `listen` in it does not count.
     pub config: String,
+    /// Files beside the configuration, by name: what it includes or names.
+    pub files: Vec<(String, String)>,
 }
 
 /// A running nats-server on the loopback interface, without JetStream. It is killed when it is dropped.
@@ -41,8 +43,11 @@ impl NatsServer {
         let folder = tempfile::tempdir().map_err(StackError::io(NAME, "cannot make a folder"))?;
         let port = ReservedPort::take().map_err(StackError::io(NAME, "cannot take a port"))?;
         let config = folder.path().join("nats.conf");
-        let text = format!("listen: \"{}\"\n{}\n", port.address(), options.config);
-        std::fs::write(&config, text).map_err(StackError::io(NAME, "cannot write its configuration"))?;
+        let text = configuration(&options.config, port.address());
+        let files = options.files.iter().map(|(name, text)| (folder.path().join(name), text));
+        for (file, text) in files.chain([(config.clone(), &text)]) {
+            std::fs::write(file, text).map_err(StackError::io(NAME, "cannot write its configuration"))?;
+        }
         let binary = options.binary.clone().unwrap_or_else(installed);
         let program = Program::new(NAME, binary, folder.path()).argument("--config").argument(config);
         let mut server = Self { program, port, process: None, folder };
@@ -94,8 +99,8 @@ impl NatsServer {
     ///
     /// # Errors
     /// It does not run.
-    pub fn freeze(&mut self) -> Result<(), StackError> {
-        self.running()?.freeze()
+    pub async fn freeze(&mut self) -> Result<(), StackError> {
+        self.running()?.freeze().await
     }
 
     /// It runs on.
@@ -111,7 +116,7 @@ impl NatsServer {
     /// # Errors
     /// It does not run, or the file cannot be written.
     pub fn reload(&mut self, config: &str) -> Result<(), StackError> {
-        let text = format!("listen: \"{}\"\n{config}\n", self.address());
+        let text = configuration(config, self.address());
         let written = std::fs::write(self.folder.path().join("nats.conf"), text);
         written.map_err(StackError::io(NAME, "cannot write its configuration"))?;
         self.running()?.signal(rustix::process::Signal::HUP)
@@ -143,6 +148,11 @@ impl NatsServer {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// The last `listen` of a configuration is the one that counts; with a fixed port for HTTP it would meet other servers.
+fn configuration(text: &str, address: SocketAddr) -> String {
+    format!("{text}\nlisten: \"{address}\"\nhttp: \"127.0.0.1:-1\"\n")
 }
 
 fn installed() -> PathBuf {

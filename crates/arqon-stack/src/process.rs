@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::process::{Child, Command};
 
 use crate::StackError;
 
 /// How often something that cannot be waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// For the kernel to stop all threads of a process.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 /// How much of a log an error quotes.
 const LOG_TAIL: u64 = 4096;
 
@@ -158,12 +160,17 @@ impl Process {
         }
     }
 
-    /// Stops all its threads by SIGSTOP: its sockets stay open and nobody answers.
+    /// Stops all its threads by SIGSTOP and returns when they stand still: its sockets stay open and nobody answers.
     ///
     /// # Errors
     /// It has ended.
-    pub fn freeze(&mut self) -> Result<(), StackError> {
-        self.signal(Signal::STOP)
+    pub async fn freeze(&mut self) -> Result<(), StackError> {
+        self.signal(Signal::STOP)?;
+        let pid = self.pid();
+        // The signal is only on its way yet. What is seen is left for whoever waits for the child.
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let stands = async || waitid(WaitId::Pid(pid?), look).ok().flatten();
+        self.ready("to stand still", STOPS_WITHIN, stands).await.map(drop)
     }
 
     /// Lets it run on after [`Self::freeze`].
@@ -180,12 +187,15 @@ impl Process {
     /// It has ended, or the system refuses.
     pub fn signal(&mut self, signal: Signal) -> Result<(), StackError> {
         // The number is its own for as long as nobody has waited for it, and only this value does.
-        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let sent = match pid {
+        let sent = match self.pid() {
             Some(pid) => kill_process(pid, signal).map_err(io::Error::from),
             None => Err(io::Error::new(io::ErrorKind::NotFound, "it has ended")),
         };
         sent.map_err(StackError::io(&self.name, "cannot be signalled"))
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
     }
 
     /// The end of what it wrote.

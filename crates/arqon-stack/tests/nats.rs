@@ -39,7 +39,7 @@ async fn a_server_keeps_its_port_over_its_deaths() {
 #[tokio::test]
 async fn a_frozen_server_says_nothing_until_it_thaws() {
     let mut server = NatsServer::start(&NatsOptions::default()).await.expect("started");
-    server.freeze().expect("frozen");
+    server.freeze().await.expect("frozen");
     // The kernel still accepts for it; the word is the server's.
     let mut stream = TcpStream::connect(server.address()).await.expect("the kernel accepts");
     let mut word = [0; 5];
@@ -48,7 +48,7 @@ async fn a_frozen_server_says_nothing_until_it_thaws() {
     server.thaw().expect("thawed");
     let greeted = tokio::time::timeout(PATIENCE, stream.read_exact(&mut word)).await;
     greeted.expect("in time").expect("a greeting");
-    server.freeze().expect("frozen");
+    server.freeze().await.expect("frozen");
     server.kill().await.expect("a frozen one can be killed");
 }
 

@@ -314,6 +314,10 @@ impl Config {
             );
             rules.broken(&["shield.admin_listen", "shield.listen"], message);
         }
+        for (keys, message) in self.spine.impossible() {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            rules.broken(&keys, message);
+        }
         if self.auth.audience.is_empty() {
             rules.broken(
                 &["auth.audience"],

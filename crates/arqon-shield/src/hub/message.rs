@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arqon_presence::agent::KickTarget;
+use arqon_presence::agent::{AskError, KickTarget};
+use arqon_presence::shared::Revocation;
 use arqon_proto::code::ErrorCode;
+use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Peer;
 use arqon_proto::id::{SessionId, Subject, User};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::slab::Key;
 
@@ -39,6 +41,19 @@ pub(crate) enum ToHub {
     Watch { shard: ShardIndex, subject: Subject, conn: Key },
     /// One watcher less.
     Unwatch { shard: ShardIndex, subject: Subject },
+    /// An operator's question to a Brain.
+    Ask { kind: Box<pb::ask::Kind>, answer: oneshot::Sender<Result<pb::answer::Result, AskError>> },
+    /// An operator wants to hear of rooms from now on.
+    Events(mpsc::Sender<pb::RoomEvent>),
+}
+
+/// Who hears that the barrier after a publication has returned, or that it was refused.
+#[derive(Debug)]
+pub(crate) enum AckTo {
+    /// A connection; its command has this id.
+    Conn { shard: ShardIndex, conn: Key, id: u32 },
+    /// An operator.
+    Operator(oneshot::Sender<Result<(), ErrorCode>>),
 }
 
 /// One publication on its way out.
@@ -53,9 +68,9 @@ pub(crate) struct Publish {
     pub(crate) msg_id: Option<Box<str>>,
     pub(crate) echo: bool,
     pub(crate) traceparent: Option<Box<str>>,
-    /// Who waits for the barrier, and the id of its command.
-    pub(crate) ack: Option<(Key, u32)>,
-    /// Who hears of a failure, if anybody: the same, with id 0 for a publish without one.
+    /// Who waits for the barrier.
+    pub(crate) ack: Option<AckTo>,
+    /// Who hears of a failure of a publish that nobody waits for.
     pub(crate) sender: Key,
 }
 
@@ -86,6 +101,10 @@ pub(crate) enum ToShard {
     Kick { target: KickTarget, reason: Arc<str> },
     /// An order of a Brain.
     CloseRoom { room: Key },
+    /// Tokens were revoked: whose sessions they are ends.
+    Revoked(Arc<[Revocation]>),
+    /// The settings of rooms are others.
+    Settings,
 }
 
 /// One user with all its sessions.

@@ -1,6 +1,7 @@
 //! Between the presence agent, the shards and the spine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arqon_presence::agent::{AgentOutput, Order};
 use arqon_presence::view;
@@ -9,6 +10,9 @@ use arqon_proto::time::Now;
 use super::Hub;
 use super::message::{Diff, Member, Snapshot, ToHub, ToShard};
 use crate::spine::Spine;
+
+/// How long the last words may take to reach the spine's socket.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 
 impl<P: Spine> Hub<P> {
     /// A shard's news for presence.
@@ -39,7 +43,11 @@ impl<P: Spine> Hub<P> {
                     self.agent.unwatch(&subject);
                 }
             }
-            ToHub::Join { .. } | ToHub::Leave { .. } | ToHub::Publish(_) => {}
+            ToHub::Join { .. }
+            | ToHub::Leave { .. }
+            | ToHub::Publish(_)
+            | ToHub::Ask { .. }
+            | ToHub::Events(_) => {}
         }
     }
 
@@ -92,6 +100,9 @@ impl<P: Spine> Hub<P> {
                     self.ports.tell_all(|| ToShard::Stale { stale });
                 }
                 AgentOutput::Order(order) => self.order(order),
+                AgentOutput::Shared { revoked, settings } => self.shared_changed(revoked, settings, now),
+                AgentOutput::Synced => self.ports.shared.check("shared", true, false, "known"),
+                AgentOutput::Answered { id, result } => self.operations.answered(id, result),
                 AgentOutput::Conflict => {
                     tracing::error!(
                         "another live Shield has this name: change shield.id in one of the two configs"
@@ -119,10 +130,13 @@ impl<P: Spine> Hub<P> {
     }
 
     /// Says goodbye to the Brains: the sessions that are left wait out the grace period there.
-    pub(super) fn farewell(&mut self) {
+    pub(super) async fn farewell(&mut self) {
         let now = self.ports.shared.now();
         self.agent.stop(now);
         self.presence_outputs(now);
+        // A spine that takes nothing any more takes no goodbye either: the lease runs out then.
+        let sent = std::future::poll_fn(|cx| self.ports.spine.poll_sent(cx));
+        let _ = tokio::time::timeout(FAREWELL_WITHIN, sent).await;
     }
 }
 

@@ -156,6 +156,9 @@ impl<S: Stream> Inner<S> {
     }
 
     pub(super) fn presence_counts(&mut self, room: Key, users: u64, members: u64) {
+        if let Some(entry) = self.state.rooms.get_mut(room) {
+            entry.members_total = members;
+        }
         let Some(name) = self.room_name(room) else { return };
         let body = ServerBody::PresenceCount(PresenceCount { room: Cow::Borrowed(&name), users, members });
         self.say_to_watchers(room, Watch::Counts, &ServerFrame { id: 0, body });

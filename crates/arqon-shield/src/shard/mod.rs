@@ -316,7 +316,11 @@ mod tests {
         let conn = inner.conns.insert(Conn { session, io: ConnIo::new(near, shared.permit()) });
         let tenant = Tenant::parse("acme").expect("a good name");
         let lobby = RoomRef::parse("lobby").expect("a good name");
-        let room = inner.state.rooms.intern(&tenant, lobby, SlowPolicy::default, 0).expect("room for one");
+        let room = inner
+            .state
+            .rooms
+            .intern(&tenant, lobby, SlowPolicy::default, Arc::default, 0)
+            .expect("room for one");
         let member = Member { conn, watch: Watch::Nothing };
         inner.state.rooms.get_mut(room).expect("just made").members[0].push(member);
         let membership = Membership { room, at: 0, tracked: false, watching: false };

@@ -3,6 +3,7 @@
 
 mod edges;
 mod harness;
+mod operators;
 
 use arqon_client::{Event, PublishOptions, SubscribeOptions};
 use arqon_proto::code::{CloseCode, ErrorCode};
