@@ -2,11 +2,16 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::{Secrets, StackError};
+use crate::Secrets;
+
+/// The configuration of the nats-server, permissions included: the one that is deployed.
+pub(crate) const NATS: &str = include_str!("../../../deploy/nats/nats.conf");
+/// The file it includes.
+pub(crate) const NATS_PASSWORDS: &str = "passwords.conf";
 
 /// What a Shield and a Brain have to know about the others.
 #[derive(Debug)]
@@ -85,24 +90,6 @@ impl Surroundings<'_> {
             valkey = binary(host),
         );
         text
-    }
-
-    /// The users of the nats-server.
-    ///
-    /// # Errors
-    /// The passwords cannot be read.
-    pub(crate) fn nats_users(secrets: &Secrets) -> Result<String, StackError> {
-        let read = |path: &PathBuf| {
-            let read = std::fs::read_to_string(path);
-            read.map_err(StackError::io("nats-server", "cannot read a password"))
-        };
-        let (shield, brain) = (read(&secrets.nats_shield)?, read(&secrets.nats_brain)?);
-        Ok(format!(
-            "authorization {{ users = [
-  {{ user: shield, password: \"{shield}\" }}
-  {{ user: brain, password: \"{brain}\" }}
-] }}\n"
-        ))
     }
 }
 

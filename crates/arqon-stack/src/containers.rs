@@ -11,7 +11,7 @@ use testcontainers::core::{IntoContainerPort as _, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _, TestcontainersError};
 
-use crate::configuration::Surroundings;
+use crate::configuration::{self, Surroundings};
 use crate::part::{READY_WITHIN, Ready};
 use crate::{ReservedPort, Secrets, StackError};
 
@@ -85,10 +85,13 @@ impl Stack {
         let unique = format!("arqon{}", unique.unwrap_or_default().replace('.', "-"));
         let host = |part: &str| format!("{unique}-{part}");
 
-        let nats = format!("listen: \"0.0.0.0:{NATS_PORT}\"\n{}", Surroundings::nats_users(&secrets)?);
         let nats = image(NATS, WaitFor::message_on_stderr("Server is ready"), &host("nats"), &unique)
-            .with_cmd(["nats-server", "--config", "/etc/nats/nats.conf"])
-            .with_copy_to("/etc/nats/nats.conf", nats.into_bytes());
+            .with_cmd(["nats-server", "--config", "/etc/nats/nats.conf", "--addr", "0.0.0.0"])
+            .with_copy_to("/etc/nats/nats.conf", configuration::NATS.as_bytes().to_vec())
+            .with_copy_to(
+                format!("/etc/nats/{}", configuration::NATS_PASSWORDS),
+                secrets.nats_passwords.as_path(),
+            );
         let nats = Part::start("nats", nats, None).await?;
         let valkey = WaitFor::message_on_stdout("Ready to accept connections");
         let valkey = image(VALKEY, valkey, &host("valkey"), &unique).with_cmd([

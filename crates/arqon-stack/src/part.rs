@@ -100,8 +100,8 @@ impl Part {
     ///
     /// # Errors
     /// It does not run.
-    pub fn freeze(&mut self) -> Result<(), StackError> {
-        self.running()?.freeze()
+    pub async fn freeze(&mut self) -> Result<(), StackError> {
+        self.running()?.freeze().await
     }
 
     /// It runs on.

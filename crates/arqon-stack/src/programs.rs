@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::StackError;
 
 /// The folder of the Brain's release inside this repository.
-const RELEASE: &str = "brain/_build/prod/rel/brain";
+const RELEASE: &str = "brain/_build/prod/rel/arqon_brain";
 
 /// The programs of a stack.
 #[derive(Clone, Debug)]
@@ -39,8 +39,11 @@ impl Programs {
     }
 
     /// Says what is missing before anything is started.
-    pub(crate) fn check(&self, brains: bool) -> Result<(), StackError> {
-        let mut needed = vec![("shield", self.shield.clone(), "cargo build --package arqon-shield")];
+    pub(crate) fn check(&self, shields: bool, brains: bool) -> Result<(), StackError> {
+        let mut needed = Vec::new();
+        if shields {
+            needed.push(("shield", self.shield.clone(), "cargo build --package arqon-shield"));
+        }
         if brains {
             needed.push(("brain", self.brain.join("bin/brain"), "cd brain && MIX_ENV=prod mix release"));
         }

@@ -17,6 +17,8 @@ pub struct Secrets {
     pub nats_shield: PathBuf,
     /// The password of the NATS user `brain`.
     pub nats_brain: PathBuf,
+    /// Both, as `deploy/nats/nats.conf` includes them.
+    pub nats_passwords: PathBuf,
 }
 
 impl Secrets {
@@ -28,20 +30,24 @@ impl Secrets {
     /// # Errors
     /// The folder cannot be written, or the system has no randomness.
     pub fn make(folder: &Path, readable: bool) -> Result<Self, StackError> {
-        let file = |name: &str| {
+        let file = |name: &str, content: &str| {
             let path = folder.join(name);
             let mode = if readable { 0o644 } else { 0o600 };
             let open =
                 std::fs::File::options().write(true).create(true).truncate(true).mode(mode).open(&path);
-            let written = open.and_then(|mut file| file.write_all(random()?.as_bytes()));
+            let written = open.and_then(|mut file| file.write_all(content.as_bytes()));
             written.map_err(StackError::io(name, "cannot be written"))?;
             Ok(path)
         };
+        let secret = || random().map_err(StackError::io("secrets", "the system gives no randomness"));
+        let (shield, brain) = (secret()?, secret()?);
+        let both = format!("shield_password: \"{shield}\"\nbrain_password: \"{brain}\"\n");
         Ok(Self {
-            token_key: file("token.key")?,
+            token_key: file("token.key", &secret()?)?,
             kid: "dev".to_owned(),
-            nats_shield: file("nats-shield.password")?,
-            nats_brain: file("nats-brain.password")?,
+            nats_shield: file("nats-shield.password", &shield)?,
+            nats_brain: file("nats-brain.password", &brain)?,
+            nats_passwords: file("passwords.conf", &both)?,
         })
     }
 
@@ -54,6 +60,7 @@ impl Secrets {
             kid: self.kid.clone(),
             nats_shield: moved(&self.nats_shield),
             nats_brain: moved(&self.nats_brain),
+            nats_passwords: moved(&self.nats_passwords),
         }
     }
 }

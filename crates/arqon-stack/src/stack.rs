@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::configuration::Surroundings;
+use crate::configuration::{self, Surroundings};
 use crate::{Brain, NatsOptions, NatsServer, Programs, ReservedPort, Secrets, Shield, StackError, Valkey};
 
 /// What to start.
@@ -66,12 +66,15 @@ impl Stack {
     /// # Cancel safety
     /// Cancelled, what was started is killed.
     pub async fn start(options: &StackOptions) -> Result<Self, StackError> {
-        options.programs.check(options.brains > 0)?;
+        options.programs.check(options.shields > 0, options.brains > 0)?;
         let (folder, temporary) = folder(options)?;
         let secrets = Secrets::make(&folder, false)?;
+        let passwords = std::fs::read_to_string(&secrets.nats_passwords);
+        let passwords = passwords.map_err(StackError::io("nats-server", "cannot read its passwords"))?;
         let nats = NatsServer::start(&NatsOptions {
             binary: options.programs.nats.clone(),
-            config: Surroundings::nats_users(&secrets)?,
+            config: configuration::NATS.to_owned(),
+            files: vec![(configuration::NATS_PASSWORDS.to_owned(), passwords)],
         })
         .await?;
         let mut valkey = Valkey::prepare(options.programs.valkey.as_deref(), &folder)?;

@@ -10,3 +10,14 @@ async fn clients_of_two_shields_meet() {
     let shields = [stack.shields[0].clients(), stack.shields[1].clients()];
     bed::exchange(shields, stack.secrets(), "containers").await;
 }
+
+#[tokio::test]
+async fn a_part_that_was_taken_away_comes_back() {
+    let stack = Stack::start(0, 0, &bed::settings()).await.unwrap_or_else(|error| panic!("{error}"));
+    for part in [&stack.nats, &stack.valkey] {
+        part.kill().await.unwrap_or_else(|error| panic!("{error}"));
+        part.restart().await.unwrap_or_else(|error| panic!("{error}"));
+        part.freeze().await.unwrap_or_else(|error| panic!("{error}"));
+        part.thaw().await.unwrap_or_else(|error| panic!("{error}"));
+    }
+}

@@ -13,14 +13,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// The room of these tests.
-pub const ROOM: &str = "lobby";
+pub(crate) const ROOM: &str = "lobby";
 /// Far above what anything here takes, lease and grace included: a test that hangs fails.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// The end of all tokens: far in the future, and no clock is read.
 const EXPIRES: u64 = 4_000_000_000;
 
 /// What a test stack is told besides the defaults: limits that do not stand in the way of measuring.
-pub fn settings() -> toml::Table {
+pub(crate) fn settings() -> toml::Table {
     let text = "
         [limits]
         publish_rate_per_s = 100000
@@ -34,15 +34,15 @@ pub fn settings() -> toml::Table {
 }
 
 /// A client with a session, member of [`ROOM`] and tracked in it.
-pub struct Client {
+pub(crate) struct Client {
     connection: Connection<TcpStream>,
     /// The users it was told to be present.
-    pub present: BTreeSet<String>,
+    pub(crate) present: BTreeSet<String>,
 }
 
 impl Client {
     /// Connects a user of the tenant `acme` and enters the room.
-    pub async fn enter(shield: SocketAddr, secrets: &Secrets, user: &str) -> Self {
+    pub(crate) async fn enter(shield: SocketAddr, secrets: &Secrets, user: &str) -> Self {
         let stream = TcpStream::connect(shield).await.expect("the Shield listens");
         stream.set_nodelay(true).expect("a TCP socket");
         let options = Options::new(shield.to_string()).with_token(token(secrets, user));
@@ -54,13 +54,13 @@ impl Client {
     }
 
     /// Publishes and waits for the ack.
-    pub async fn publish(&mut self, payload: &str) {
+    pub(crate) async fn publish(&mut self, payload: &str) {
         let (payload, options) = (Payload::Json(payload.as_bytes()), PublishOptions::default());
         self.connection.publish(ROOM, payload, &options).await.expect("the publication is acked");
     }
 
     /// Reads until this publication arrives.
-    pub async fn hears(&mut self, payload: &str) {
+    pub(crate) async fn hears(&mut self, payload: &str) {
         self.until(payload, |_, body| match body {
             ServerBody::Publication(publication) => publication.payload.bytes() == payload.as_bytes(),
             _ => false,
@@ -69,7 +69,7 @@ impl Client {
     }
 
     /// Reads until exactly these users are present.
-    pub async fn sees(&mut self, users: &[&str]) {
+    pub(crate) async fn sees(&mut self, users: &[&str]) {
         let users: BTreeSet<String> = users.iter().map(|user| (*user).to_owned()).collect();
         if self.present != users {
             self.until(&format!("{users:?} present"), |present, _| *present == users).await;
@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Reads until a push is what is waited for; what it says about presence is kept.
-    pub async fn until(
+    pub(crate) async fn until(
         &mut self,
         awaited: &str,
         mut is_it: impl FnMut(&BTreeSet<String>, &ServerBody<'_>) -> bool,
@@ -119,7 +119,7 @@ impl Client {
     }
 
     /// Leaves in order.
-    pub async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         timeout(DEADLINE, self.connection.close()).await.expect("the Shield answers a close");
     }
 }
@@ -139,7 +139,7 @@ fn token(secrets: &Secrets, user: &str) -> String {
 }
 
 /// A client on each Shield: they exchange messages, see each other come and go, and the way through the spine is measured.
-pub async fn exchange(shields: [SocketAddr; 2], secrets: &Secrets, how: &str) {
+pub(crate) async fn exchange(shields: [SocketAddr; 2], secrets: &Secrets, how: &str) {
     let mut ann = Client::enter(shields[0], secrets, "ann").await;
     ann.sees(&["ann"]).await;
     let mut bob = Client::enter(shields[1], secrets, "bob").await;
@@ -175,7 +175,7 @@ const P99_MAX: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Publishes without asking for an ack.
-    pub async fn publish_unanswered(&mut self, payload: &str) {
+    pub(crate) async fn publish_unanswered(&mut self, payload: &str) {
         let payload = Payload::Json(payload.as_bytes());
         let command = PublishOptions { echo: false, ..PublishOptions::default() }.command(ROOM, payload);
         self.connection.send_unanswered(&command).await.expect("the connection is open");
