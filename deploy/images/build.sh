@@ -23,13 +23,13 @@ shield() {
     deploy/images/base.sh debian:bookworm-slim
     context shield
     install --strip --mode 755 $program $contexts/shield/shield
-    docker build --quiet --file deploy/shield/Dockerfile --tag arqon/shield:dev $contexts/shield
+    docker build --quiet --file deploy/shield/Dockerfile --tag arqon/shield:dev $contexts/shield >/dev/null
 }
 
 elixir() {
     deploy/images/base.sh debian:forky-slim
     context elixir
-    docker build --quiet --file deploy/brain/Dockerfile --target elixir --tag arqon/elixir:dev $contexts/elixir
+    docker build --quiet --file deploy/brain/Dockerfile --target elixir --tag arqon/elixir:dev $contexts/elixir >/dev/null
 }
 
 brain() {
@@ -37,12 +37,13 @@ brain() {
     context brain
     # What a build on this machine has left belongs to another Erlang.
     tar -C brain --exclude ./_build --exclude ./deps -c . | (mkdir $contexts/brain/brain && tar -C $contexts/brain/brain -x)
-    docker build --quiet --file deploy/brain/Dockerfile --tag arqon/brain:dev $contexts/brain
+    docker build --quiet --file deploy/brain/Dockerfile --tag arqon/brain:dev $contexts/brain >/dev/null
 }
 
 for image in "$@"; do
     case $image in
-    elixir | shield | brain) echo "arqon/$image:dev: $($image | tail -n 1), $SECONDS s" ;;
+    elixir | shield | brain) "$image"
+        echo "arqon/$image:dev: built, $SECONDS s since the start" ;;
     *) echo "build.sh: there is no image $image" >&2; exit 2 ;;
     esac
 done
