@@ -38,10 +38,10 @@ defmodule ArqonBrain.Application do
   @spec serve(Config.t(), Tree.options()) :: {:ok, pid} | {:error, term}
   def serve(config, options) do
     Config.put(config)
+    if file = options[:file], do: Reload.handle_signals(file)
     result = Supervisor.start_child(ArqonBrain.Supervisor, {Tree, {config, options}})
 
     with {:ok, _tree} <- result do
-      if file = options[:file], do: Reload.handle_signals(file)
       Health.set(:started, :ok)
       result
     end

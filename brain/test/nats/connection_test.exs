@@ -206,6 +206,25 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     end
   end
 
+  test "a server that gives up on a slow Brain is found again", context do
+    server =
+      server(context, "max_payload: 131072\nmax_pending: 262144\nwrite_deadline: \"100ms\"\n")
+
+    connection = connect(server)
+    assert_receive {:link, true}, 5_000
+    :ok = :sys.suspend(connection)
+    client = RawNats.connect(server.port)
+    # More than the buffers of both ends and what the server is willing to hold.
+    payload = String.duplicate("x", 60_000)
+    for _n <- 1..400, do: RawNats.publish(client, "_arqon.brain", payload)
+    RawNats.sync(client)
+    :ok = :sys.resume(connection)
+    assert_receive {:link, false}, 10_000
+    assert_receive {:link, true}, 5_000
+    RawNats.publish(client, "_arqon.brain", "again")
+    assert_receive {:handle, "_arqon.brain", "again"}, 5_000
+  end
+
   test "a message that is too large is passed over", context do
     server = server(context)
     connect(server)

@@ -10,7 +10,7 @@ defmodule ArqonBrain.NatsServer do
     file = Path.join(folder, "nats-#{port}.conf")
     File.write!(file, "listen: \"127.0.0.1:#{port}\"\n" <> config)
     process = OsProcess.start(OsProcess.find("nats-server"), ["-c", file], folder)
-    OsProcess.await_port(port)
+    OsProcess.await_port(port, folder)
     %__MODULE__{process: process, port: port, folder: folder}
   end
 

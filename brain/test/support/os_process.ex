@@ -70,15 +70,15 @@ defmodule ArqonBrain.OsProcess do
     port
   end
 
-  @doc "Waits until somebody listens."
-  def await_port(port) do
+  @doc "Waits until somebody listens, whose log is in `folder`."
+  def await_port(port, folder) do
     wait_until(
       fn ->
         with {:ok, socket} <- :gen_tcp.connect({127, 0, 0, 1}, port, [], 1_000),
              do: :gen_tcp.close(socket) == :ok,
              else: (_error -> false)
       end,
-      "a listener on port #{port}"
+      "a listener on port #{port}; its log is #{folder}/log"
     )
   end
 

@@ -10,7 +10,7 @@ defmodule ArqonBrain.ValkeyServer do
     address = ["--bind", "127.0.0.1", "--port", "#{port}", "--dir", folder]
     keep = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
     process = OsProcess.start(program(), address ++ keep ++ arguments, folder)
-    OsProcess.await_port(port)
+    OsProcess.await_port(port, folder)
     %__MODULE__{process: process, port: port}
   end
 

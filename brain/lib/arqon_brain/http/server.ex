@@ -10,7 +10,7 @@ defmodule ArqonBrain.Http.Server do
   require Logger
 
   alias ArqonBrain.Http.Routes
-  alias ArqonBrain.Metrics
+  alias ArqonBrain.{Metrics, Net}
 
   @connections_max 32
   @deadline_ms 5_000
@@ -29,18 +29,21 @@ defmodule ArqonBrain.Http.Server do
   def init(listen: {host, port}) do
     Process.flag(:trap_exit, true)
 
-    with {:ok, address} <- :inet.getaddr(String.to_charlist(host), :inet),
-         {:ok, socket} <- listen(address, port) do
+    {address, family} = Net.host(host)
+
+    with {:ok, address} <- :inet.getaddr(address, family),
+         {:ok, socket} <- listen(address, family, port) do
       server = self()
       acceptor = spawn_link(fn -> accept(socket, server) end)
       {:ok, %{socket: socket, acceptor: acceptor, open: %{}}}
     else
-      {:error, reason} -> {:stop, "admin_listen: #{host}:#{port}: #{:inet.format_error(reason)}"}
+      {:error, reason} -> {:stop, "admin_listen: #{host}:#{port}: #{Net.reason(reason)}"}
     end
   end
 
-  defp listen(address, port) do
+  defp listen(address, family, port) do
     options = [
+      family,
       :binary,
       ip: address,
       active: false,

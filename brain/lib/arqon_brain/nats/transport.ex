@@ -5,6 +5,8 @@ defmodule ArqonBrain.Nats.Transport do
   Every operation has a deadline. The socket starts passive; `arm/1` asks for a bounded number of reads as messages.
   """
 
+  alias ArqonBrain.Net
+
   # Reads that may wait in the mailbox: with 64 KiB each this bounds what a flood can make the Brain hold.
   @reads_ahead 32
   @send_timeout_ms 5_000
@@ -14,9 +16,9 @@ defmodule ArqonBrain.Nats.Transport do
   @doc "Opens a TCP connection."
   @spec connect(binary, :inet.port_number(), timeout) :: {:ok, t} | {:error, binary}
   def connect(host, port, timeout_ms) do
-    address = address(host)
+    {address, family} = Net.host(host)
 
-    case :gen_tcp.connect(address, port, [family(address) | options()], timeout_ms) do
+    case :gen_tcp.connect(address, port, [family | options()], timeout_ms) do
       {:ok, socket} -> {:ok, {:gen_tcp, socket}}
       {:error, reason} -> {:error, text(reason)}
     end
@@ -58,12 +60,12 @@ defmodule ArqonBrain.Nats.Transport do
 
   # For an address the library compares with the other end of the socket by itself.
   defp check_host(host) do
-    case address(host) do
-      name when is_list(name) ->
+    case Net.host(host) do
+      {name, _family} when is_list(name) ->
         match = :public_key.pkix_verify_hostname_match_fun(:https)
         [server_name_indication: name, customize_hostname_check: [match_fun: match]]
 
-      _address ->
+      {_address, _family} ->
         []
     end
   end
@@ -127,25 +129,8 @@ defmodule ArqonBrain.Nats.Transport do
     :ok
   end
 
-  defp address(host) do
-    case :inet.parse_address(String.to_charlist(host)) do
-      {:ok, address} -> address
-      {:error, :einval} -> String.to_charlist(host)
-    end
-  end
-
-  defp family(address) when is_tuple(address) and tuple_size(address) == 8, do: :inet6
-  defp family(_address), do: :inet
-
   defp text({:tls_alert, {_kind, message}}), do: to_string(message)
   defp text({:options, options}), do: "the files of spine.tls: #{inspect(options)}"
 
-  defp text(reason) when is_atom(reason) do
-    case to_string(:inet.format_error(reason)) do
-      "unknown POSIX error" <> _rest -> Atom.to_string(reason)
-      message -> message
-    end
-  end
-
-  defp text(reason), do: inspect(reason)
+  defp text(reason), do: Net.reason(reason)
 end

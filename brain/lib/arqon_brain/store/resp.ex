@@ -6,7 +6,7 @@ defmodule ArqonBrain.Store.Resp do
   and bounded: a reply that is larger than any the store asks for ends the connection.
   """
 
-  alias ArqonBrain.Config
+  alias ArqonBrain.{Config, Net}
 
   @connect_ms 1_000
   @reply_ms 2_000
@@ -22,6 +22,7 @@ defmodule ArqonBrain.Store.Resp do
   @spec connect(Config.valkey()) :: {:ok, conn} | {:error, binary}
   def connect(config) do
     {host, port} = config.address
+    {address, family} = Net.host(host)
 
     options = [
       :binary,
@@ -33,7 +34,7 @@ defmodule ArqonBrain.Store.Resp do
 
     with {:ok, password} <- password(config.password_file),
          {:ok, socket} <-
-           tcp(:gen_tcp.connect(String.to_charlist(host), port, options, @connect_ms)) do
+           tcp(:gen_tcp.connect(address, port, [family | options], @connect_ms)) do
       case authenticate(socket, config.user, password) do
         :ok ->
           {:ok, socket}
@@ -108,9 +109,7 @@ defmodule ArqonBrain.Store.Resp do
   defp sent(error), do: error
 
   defp tcp({:ok, value}), do: {:ok, value}
-  defp tcp({:error, :closed}), do: {:error, "the connection was closed"}
-  defp tcp({:error, :timeout}), do: {:error, "no answer in time"}
-  defp tcp({:error, reason}), do: {:error, to_string(:inet.format_error(reason))}
+  defp tcp({:error, reason}), do: {:error, Net.reason(reason)}
 
   @doc "One command as bytes."
   @spec encode([iodata]) :: iodata
