@@ -12,12 +12,13 @@ async fn clients_of_two_shields_meet() {
 }
 
 #[tokio::test]
-async fn a_part_that_was_taken_away_comes_back() {
-    let stack = Stack::start(0, 0, &bed::settings()).await.unwrap_or_else(|error| panic!("{error}"));
-    for part in [&stack.nats, &stack.valkey] {
+async fn a_part_that_was_taken_away_comes_back_where_it_was() {
+    let stack = Stack::start(0, 1, &bed::settings()).await.unwrap_or_else(|error| panic!("{error}"));
+    for part in [&stack.nats, &stack.valkey, &stack.brains[0].part] {
         part.kill().await.unwrap_or_else(|error| panic!("{error}"));
         part.restart().await.unwrap_or_else(|error| panic!("{error}"));
         part.freeze().await.unwrap_or_else(|error| panic!("{error}"));
         part.thaw().await.unwrap_or_else(|error| panic!("{error}"));
+        part.ready().await.unwrap_or_else(|error| panic!("{error}"));
     }
 }
