@@ -41,10 +41,8 @@ defmodule ArqonBrain.Clock.System do
 
   @impl true
   def wake_at(tag, mono_ms) do
-    case Process.put({__MODULE__, tag}, nil) do
-      nil -> :ok
-      timer -> Process.cancel_timer(timer, async: true, info: false)
-    end
+    if old = Process.delete({__MODULE__, tag}),
+      do: :ok = Process.cancel_timer(old, async: true, info: false)
 
     timer = Process.send_after(self(), {:clock, tag}, max(mono_ms - mono_ms(), 0))
     Process.put({__MODULE__, tag}, timer)

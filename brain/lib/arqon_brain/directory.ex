@@ -14,9 +14,9 @@ defmodule ArqonBrain.Directory do
     Health,
     LeaseTable,
     Metrics,
+    Post,
     Settings,
     Shared,
-    Spine,
     Store
   }
 
@@ -160,7 +160,7 @@ defmodule ArqonBrain.Directory do
   end
 
   defp output({:publish, subject, body}, shell) do
-    Spine.publish(subject, Message.encode(shell.sender, body))
+    Post.send(shell.sender, subject, body)
     shell
   end
 

@@ -135,7 +135,7 @@ defmodule ArqonBrain.Nats.ParserTest do
 
   defp harm(stream) do
     at = :rand.uniform(byte_size(stream)) - 1
-    <<before::binary-size(at), _byte, rest::binary>> = stream
+    {before, <<_byte, rest::binary>>} = :erlang.split_binary(stream, at)
     before <> :rand.bytes(:rand.uniform(3) - 1) <> rest
   end
 end

@@ -33,7 +33,7 @@ defmodule ArqonBrain.Gen do
 
   @doc "A number of `range`."
   @spec int(Range.t()) :: integer
-  def int(first..last), do: first + :rand.uniform(last - first + 1) - 1
+  def int(first..last//_), do: first + :rand.uniform(last - first + 1) - 1
 
   @doc "One of a list."
   @spec one([value]) :: value when value: term
@@ -70,7 +70,7 @@ defmodule ArqonBrain.Gen do
   defp mutate_once("", _at), do: bytes(1..3)
 
   defp mutate_once(bytes, at) do
-    <<before::binary-size(at), byte, rest::binary>> = bytes
+    {before, <<byte, rest::binary>>} = :erlang.split_binary(bytes, at)
 
     case int(0..3) do
       0 -> before <> <<Bitwise.bxor(byte, Bitwise.bsl(1, int(0..7)))>> <> rest

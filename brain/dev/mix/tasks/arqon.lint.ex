@@ -19,7 +19,7 @@ defmodule Mix.Tasks.Arqon.Lint do
   def run(_arguments) do
     files = Path.wildcard("{lib,dev,test}/**/*.{ex,exs}")
     findings = Enum.flat_map(files, &check(&1, File.read!(&1)))
-    Enum.each(findings, &Mix.shell().error/1)
+    Enum.each(findings, &Mix.shell().error(&1))
     if findings != [], do: Mix.raise("#{length(findings)} findings in #{length(files)} files")
     Mix.shell().info("#{length(files)} files, 0 findings")
   end

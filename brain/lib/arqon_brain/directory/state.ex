@@ -78,8 +78,9 @@ defmodule ArqonBrain.Directory.State do
     end
   end
 
-  @doc "Sends a message."
+  @doc "Sends a message, if the spine can be reached."
   @spec publish(t, binary, {atom, map}) :: t
+  def publish(%__MODULE__{link_up: false} = state, _subject, _body), do: state
   def publish(state, subject, body), do: out(state, {:publish, subject, body})
 
   @doc "Counts something."

@@ -7,8 +7,6 @@ defmodule ArqonBrain.Http.Server do
 
   use GenServer
 
-  require Logger
-
   alias ArqonBrain.Http.Routes
   alias ArqonBrain.{Metrics, Net}
 

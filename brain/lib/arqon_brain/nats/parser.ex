@@ -49,7 +49,7 @@ defmodule ArqonBrain.Nats.Parser do
 
     case :binary.match(parser.buffer, "\r\n", scope: {parser.scanned, size - parser.scanned}) do
       {at, 2} when at <= @line_max ->
-        <<line::binary-size(at), "\r\n", rest::binary>> = parser.buffer
+        {line, "\r\n" <> rest} = :erlang.split_binary(parser.buffer, at)
         line(line, %{parser | buffer: rest, scanned: 0}, done)
 
       :nomatch when size <= @line_max ->
@@ -61,32 +61,32 @@ defmodule ArqonBrain.Nats.Parser do
     end
   end
 
-  defp run(%{mode: {:payload, header, head, size}} = parser, done) do
-    case parser.buffer do
-      <<_headers::binary-size(head), payload::binary-size(size), "\r\n", rest::binary>> ->
+  defp run(%{mode: {:payload, header, head, size}} = parser, done)
+       when byte_size(parser.buffer) >= head + size + 2 do
+    case :erlang.split_binary(parser.buffer, head + size) do
+      {whole, "\r\n" <> rest} ->
         {subject, sid, reply} = header
         # Copies, so that a short text that somebody keeps does not keep the whole buffer.
-        message =
-          {:msg, :binary.copy(subject), sid, reply && :binary.copy(reply), :binary.copy(payload)}
-
+        payload = :binary.copy(binary_part(whole, head, size))
+        message = {:msg, :binary.copy(subject), sid, reply && :binary.copy(reply), payload}
         run(%{parser | buffer: rest, mode: :line}, [message | done])
 
-      buffer when byte_size(buffer) >= head + size + 2 ->
+      _other ->
         {:error, {:not_nats, "a payload that does not end where it should"}, Enum.reverse(done)}
-
-      _not_all ->
-        {:ok, Enum.reverse(done), parser}
     end
   end
 
+  defp run(%{mode: {:payload, _header, _head, _size}} = parser, done),
+    do: {:ok, Enum.reverse(done), parser}
+
   defp run(%{mode: {:skip, left}} = parser, done) do
-    case parser.buffer do
-      <<_skipped::binary-size(left), rest::binary>> ->
+    case byte_size(parser.buffer) do
+      here when here >= left ->
+        {_skipped, rest} = :erlang.split_binary(parser.buffer, left)
         run(%{parser | buffer: rest, mode: :line}, done)
 
-      buffer ->
-        {:ok, Enum.reverse(done),
-         %{parser | buffer: <<>>, mode: {:skip, left - byte_size(buffer)}}}
+      here ->
+        {:ok, Enum.reverse(done), %{parser | buffer: <<>>, mode: {:skip, left - here}}}
     end
   end
 

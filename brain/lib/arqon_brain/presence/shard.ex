@@ -6,7 +6,7 @@ defmodule ArqonBrain.Presence.Shard do
 
   use GenServer
 
-  alias ArqonBrain.{Clock, Flow, Metrics, Rooms, Spine}
+  alias ArqonBrain.{Clock, Flow, Metrics, Post, Rooms}
   alias ArqonBrain.Presence.{Compare, Lists, State}
   alias ArqonBrain.Wire.Message
 
@@ -233,7 +233,7 @@ defmodule ArqonBrain.Presence.Shard do
   end
 
   defp publish(shell, subject, body) do
-    Spine.publish(subject, Message.encode(shell.context.sender, body))
+    Post.send(shell.context.sender, subject, body)
     shell
   end
 

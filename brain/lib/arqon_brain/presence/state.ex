@@ -203,7 +203,10 @@ defmodule ArqonBrain.Presence.State do
     %{state | settings: settings, idle_close: idle_close, waiting: waiting}
   end
 
-  @doc "Looks at the rooms whose life may go on: those that wait, and those of Shields that came or went."
+  @doc """
+  Looks at the rooms whose life may go on: those that wait, those that changed, and those of Shields that came or went. Nothing can
+  have happened to the others.
+  """
   @spec look(t, Clock.now()) :: t
   def look(state, now) do
     came_or_went =
@@ -211,7 +214,10 @@ defmodule ArqonBrain.Presence.State do
         Map.keys(Map.drop(state.looked, Map.keys(state.visible)))
 
     affected = Enum.flat_map(came_or_went, &Index.subjects(state.index, &1))
-    subjects = Enum.uniq(Enum.sort(Map.keys(state.waiting) ++ affected))
+
+    subjects =
+      (Map.keys(state.waiting) ++ Map.keys(state.dirty) ++ affected) |> Enum.sort() |> Enum.uniq()
+
     look_at(%{state | looked: state.visible}, subjects, now)
   end
 

@@ -6,7 +6,7 @@ defmodule ArqonBrain.Presence.Sync do
 
   use GenServer
 
-  alias ArqonBrain.{Flow, Spine}
+  alias ArqonBrain.{Flow, Post}
   alias ArqonBrain.Wire.{Message, Pages}
 
   @doc "Starts it under its name."
@@ -39,7 +39,7 @@ defmodule ArqonBrain.Presence.Sync do
 
   defp handle({:snapshot, seq, list}, %{seq: seq, left: 1} = state) do
     for body <- Pages.digests(:lists.merge([list | state.lists]), state.digest) do
-      Spine.publish(Message.brains(), Message.encode(state.sender, body))
+      Post.send(state.sender, Message.brains(), body)
     end
 
     %{state | left: 0, lists: []}

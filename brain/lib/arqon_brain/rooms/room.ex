@@ -6,7 +6,7 @@ defmodule ArqonBrain.Rooms.Room do
 
   use GenServer, restart: :temporary
 
-  alias ArqonBrain.{Flow, Lifecycle, Spine, Store}
+  alias ArqonBrain.{Flow, Lifecycle, Post, Store}
   alias ArqonBrain.Rooms.Names
   alias ArqonBrain.Wire.Message
 
@@ -100,7 +100,7 @@ defmodule ArqonBrain.Rooms.Room do
 
   defp did(:announce_close, state, _now) do
     close = {:idle_close, %{subject: state.subject, generation: state.life.generation}}
-    Spine.publish(Message.shields(), Message.encode(state.sender, close))
+    Post.send(state.sender, Message.shields(), close)
   end
 
   # The shard has the last word: somebody may have come since it looked.
@@ -123,6 +123,6 @@ defmodule ArqonBrain.Rooms.Room do
       at_ms: now.wall_ms
     }
 
-    Spine.publish(Message.rooms(), Message.encode(state.sender, {:room_event, event}))
+    Post.send(state.sender, Message.rooms(), {:room_event, event})
   end
 end

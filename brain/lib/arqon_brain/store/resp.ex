@@ -143,10 +143,11 @@ defmodule ArqonBrain.Store.Resp do
 
   defp bulk(-1, rest), do: {:ok, nil, rest}
 
+  defp bulk(size, rest) when size in 0..@bulk_max and byte_size(rest) < size + 2, do: throw(:more)
+
   defp bulk(size, rest) when size in 0..@bulk_max do
-    case rest do
-      <<value::binary-size(size), "\r\n", rest::binary>> -> {:ok, :binary.copy(value), rest}
-      rest when byte_size(rest) < size + 2 -> throw(:more)
+    case :erlang.split_binary(rest, size) do
+      {value, "\r\n" <> rest} -> {:ok, :binary.copy(value), rest}
       _other -> throw({:error, "a reply that is not RESP"})
     end
   end
@@ -170,7 +171,7 @@ defmodule ArqonBrain.Store.Resp do
   defp line(bytes) do
     case :binary.match(bytes, "\r\n", scope: {0, min(byte_size(bytes), @line_max)}) do
       {at, 2} ->
-        <<line::binary-size(at), "\r\n", rest::binary>> = bytes
+        {line, "\r\n" <> rest} = :erlang.split_binary(bytes, at)
         {line, rest}
 
       :nomatch when byte_size(bytes) < @line_max ->

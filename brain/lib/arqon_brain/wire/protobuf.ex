@@ -103,10 +103,8 @@ defmodule ArqonBrain.Wire.Protobuf do
   defp read(2, bytes), do: read_delimited(read_varint(bytes))
   defp read(_wire, _bytes), do: throw(:malformed)
 
-  defp read_delimited({size, bytes}) when size <= byte_size(bytes) do
-    <<content::binary-size(size), rest::binary>> = bytes
-    {content, rest}
-  end
+  defp read_delimited({size, bytes}) when size <= byte_size(bytes),
+    do: :erlang.split_binary(bytes, size)
 
   defp read_delimited(_too_long), do: throw(:malformed)
 

@@ -1,6 +1,7 @@
 //! Between the presence agent, the shards and the spine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arqon_presence::agent::{AgentOutput, Order};
 use arqon_presence::view;
@@ -15,6 +16,8 @@ use crate::spine::Spine;
 const SNAPSHOTS_KEPT: usize = 16;
 /// Users from which on it is worth it.
 const SHARED_FROM: u64 = 64;
+/// How long the last words may take to reach the spine's socket.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 
 impl<P: Spine> Hub<P> {
     /// A shard's news for presence.
@@ -153,10 +156,13 @@ impl<P: Spine> Hub<P> {
     }
 
     /// Says goodbye to the Brains: the sessions that are left wait out the grace period there.
-    pub(super) fn farewell(&mut self) {
+    pub(super) async fn farewell(&mut self) {
         let now = self.ports.shared.now();
         self.agent.stop(now);
         self.presence_outputs(now);
+        // A spine that takes nothing any more takes no goodbye either: the lease runs out then.
+        let sent = std::future::poll_fn(|cx| self.ports.spine.poll_sent(cx));
+        let _ = tokio::time::timeout(FAREWELL_WITHIN, sent).await;
     }
 }
 
