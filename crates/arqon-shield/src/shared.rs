@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     held: RwLock<Arc<arqon_presence::shared::Shared>>,
     /// Told when a Brain orders a drain.
     pub(crate) drain_ordered: Notify,
+    /// Another live Shield has the name of this one.
+    pub(crate) conflict: AtomicBool,
     /// The fullest egress queue ever seen, in bytes: what the bound is checked against.
     pub(crate) egress_bytes_peak: AtomicU64,
 }
@@ -104,6 +106,7 @@ impl Shared {
             egress_bytes_max: limits.egress_bytes_max.bytes(),
             held: RwLock::default(),
             drain_ordered: Notify::new(),
+            conflict: AtomicBool::new(false),
             config,
             verifier,
             clock,
