@@ -159,6 +159,10 @@ fn bug(name: &str) -> Option<arqon_proto::planted::Bug> {
         "forget_resubscribe" => Bug::ForgetResubscribe,
         "unbounded_slow_queue" => Bug::UnboundedSlowQueue,
         "wrong_tenant" => Bug::WrongTenant,
+        "one_brain_hides" => Bug::OneBrainHides,
+        "never_hide" => Bug::NeverHide,
+        "forget_stale" => Bug::ForgetStale,
+        "ready_without_spine" => Bug::ReadyWithoutSpine,
         _ => return None,
     })
 }

@@ -7,6 +7,7 @@ use arqon_proto::message::{
     Encoding, Member as MemberFrame, Meta, Payload, PresenceCount, PresenceDiff, PresenceState,
     PublicationFrame, ServerBody, ServerFrame, Watch,
 };
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::spine::Publication;
 
 use super::Inner;
@@ -162,6 +163,9 @@ impl<S: Stream> Inner<S> {
     }
 
     pub(super) fn presence_stale(&mut self, stale: bool) {
+        if planted::is(Bug::ForgetStale) {
+            return;
+        }
         self.state.stale = stale;
         let rooms: Vec<Key> = self.state.rooms.keys().collect();
         for room in rooms {
