@@ -85,7 +85,9 @@ defmodule ArqonBrain.Presence.Shard do
 
   @impl true
   def handle_info({:flow, message}, shell) do
-    shell = shell |> handle(message, Clock.now()) |> act()
+    now = Clock.now()
+    # The alarm may wait behind many messages.
+    shell = shell |> handle(message, now) |> update(&State.flush(&1, now)) |> act()
     Flow.done({:shard, shell.index})
     {:noreply, shell}
   end
