@@ -9,6 +9,9 @@ use crate::values::Node;
 /// Whoever lost its connection to the spine needs so long to have it again.
 pub(super) const RECONNECT_MS: u64 = 3_000;
 
+/// A connection that lost bytes is dead, also when the cut is over: pings show it within so long.
+pub(super) const NOTICED_MS: u64 = 7_000;
+
 /// A stretch of time; `until` is not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stretch {
@@ -26,7 +29,8 @@ impl Faults {
         if r.kind == Kind::Invoke {
             self.0.push((Stretch { from: r.t_ms, until: u64::MAX }, broken));
         } else if let Some((stretch, _)) = self.0.iter_mut().rev().find(|(_, b)| b.number == broken.number) {
-            stretch.until = r.t_ms;
+            let kills = matches!(broken.kind, FaultKind::Partition | FaultKind::SpinePartition);
+            stretch.until = r.t_ms.max(if kills { stretch.from + NOTICED_MS } else { 0 });
         }
     }
 
@@ -130,7 +134,7 @@ mod tests {
         let all = faults(&[
             (10, 20, FaultKind::Unheard, Some(S0), Some(B0), &[]),
             (30, 40, FaultKind::SpineSplit, None, None, &[S0, B0]),
-            (50, 60, FaultKind::SpinePartition, Some(S0), None, &[]),
+            (50, 60, FaultKind::Hold, Some(S0), Some(Node::Spine), &[]),
             (70, 80, FaultKind::SpineFrozen, None, None, &[]),
             (90, 95, FaultKind::Crash, Some(B0), None, &[]),
         ]);
@@ -144,12 +148,19 @@ mod tests {
 
     #[test]
     fn stretches_join_over_short_gaps() {
-        let kind = FaultKind::SpinePartition;
+        let kind = FaultKind::Hold;
         let all = faults(&[(10, 20, kind, Some(S0), None, &[]), (25, 30, kind, Some(S0), None, &[])]);
         let cut = |t| !all.on_spine(S0, t);
         let stretch = |from, until| Stretch { from, until };
         assert_eq!(all.stretches(0, cut), [stretch(10, 20), stretch(25, 30)]);
         assert_eq!(all.stretches(6, cut), [stretch(10, 30)]);
         assert_eq!(all.stretches(0, |_| false), []);
+        let short = faults(&[(10, 20, FaultKind::SpinePartition, Some(S0), None, &[])]);
+        let cut = |t| !short.on_spine(S0, t);
+        assert_eq!(
+            short.stretches(0, cut),
+            [stretch(10, 10 + NOTICED_MS)],
+            "the connection is dead for longer"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::index::{ConnKey, Index};
-use super::reach::{RECONNECT_MS, Stretch};
-use super::told::{end_of_watch, unheard_brains};
+use super::reach::{NOTICED_MS, RECONNECT_MS, Stretch};
+use super::told::{end_of_watch, link_cut, unheard_brains};
 use super::{Case, Violation, delivery};
 use crate::format::FaultKind;
 use crate::history::{Kind, Record, What};
@@ -12,8 +12,6 @@ use crate::values::Node;
 
 /// The way of a word from a Shield to its client, and the time between two looks.
 const SLACK_MS: u64 = 1_000;
-/// A dead spine shows by pings: two of them unanswered, and the time until the next would be due.
-const NOTICED_MS: u64 = 7_000;
 /// A publication is delivered within so long.
 const DELIVERED_MS: u64 = 3_000;
 
@@ -29,6 +27,9 @@ pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
         let silent = unheard_brains(index, at, shield, 0);
         let since = words.first().map_or(u64::MAX, |w| w.0);
         let until = end_of_watch(index, conn, room).min(index.end_ms);
+        if link_cut(index, at, key.0, shield, Stretch { from: 0, until }) {
+            continue;
+        }
         let mut odd = |t_ms, how: String| {
             let what = format!("{}.{} in {room}: {how}", key.0, key.1);
             found.push(Violation { oracle: "stale_is_told", t_ms, what });
@@ -38,7 +39,7 @@ pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
         };
         for Stretch { from, until: back } in silent.iter().copied() {
             let due = (from + at.lease_ms).max(since) + SLACK_MS;
-            let long = back >= from + at.lease_ms + SLACK_MS && back > due && until > due;
+            let long = back > from + NOTICED_MS.max(at.lease_ms + SLACK_MS) && back > due && until > due;
             if long && !said(true, from, due) {
                 odd(
                     due,
@@ -57,6 +58,8 @@ pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
                 );
             }
         }
+        // Between two outages it may be too short a time to come back.
+        let silent = unheard_brains(index, at, shield, RECONNECT_MS);
         for (t, _) in words.iter().filter(|(_, word)| *word == Some(true)) {
             let cause = |s: &Stretch| s.from + early_ms <= *t && *t <= s.until.saturating_add(RECONNECT_MS);
             if !silent.iter().any(cause) {

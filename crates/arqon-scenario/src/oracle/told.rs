@@ -29,6 +29,18 @@ fn conn<'i, 'h>(index: &'i Index<'h>, r: &Record) -> Option<&'i Conn<'h>> {
     index.conns.get(&(r.actor, r.conn))
 }
 
+/// Whether the link between an actor and its Shield was cut: what it is told then comes late, or never.
+pub(super) fn link_cut(
+    index: &Index<'_>,
+    at: &Surroundings,
+    actor: u32,
+    shield: Node,
+    within: Stretch,
+) -> bool {
+    let host = Node::Client(actor.saturating_sub(1) % at.client_hosts.max(1));
+    index.faults.link_was_cut(host, shield, within)
+}
+
 /// When a session of this membership ended, at the latest.
 fn end_of(index: &Index<'_>, conn: &Conn<'_>, member: &Membership<'_>, ok_ms: u64) -> u64 {
     let shield = Node::Shield(conn.shield);
@@ -85,12 +97,15 @@ pub(super) fn no_leave_by_rumour(case: Case<'_>, index: &Index<'_>) -> Vec<Viola
     for r in case.history.iter().filter(|r| r.kind == Kind::Presence && r.what == What::Left) {
         let Some(watcher) = conn(index, r) else { continue };
         for user in r.users.iter().flatten() {
+            let shield = Node::Shield(watcher.shield);
+            if link_cut(index, at, r.actor, shield, lately(r.t_ms)) {
+                continue;
+            }
             let sessions = users.get(&(watcher.tenant, user.as_str())).into_iter().flatten();
             let lasting = sessions
                 .filter(|s| s.room == r.room_name())
                 .filter(|s| s.ok_ms + SLACK_MS <= r.t_ms && s.end_ms > r.t_ms + SLACK_MS);
-            let mut rumours =
-                lasting.filter(|s| !excused(index, at, Node::Shield(watcher.shield), s, r.t_ms));
+            let mut rumours = lasting.filter(|s| !excused(index, at, shield, s, r.t_ms));
             if let Some(session) = rumours.next() {
                 let what = format!(
                     "{}.{} was told that {user} left {}, who is there on {} since {} ms",
@@ -107,11 +122,13 @@ pub(super) fn no_leave_by_rumour(case: Case<'_>, index: &Index<'_>) -> Vec<Viola
     found
 }
 
+fn lately(t_ms: u64) -> Stretch {
+    Stretch { from: t_ms.saturating_sub(SILENCE_MS), until: t_ms }
+}
+
 fn excused(index: &Index<'_>, at: &Surroundings, watcher: Node, session: &Tracked<'_>, t_ms: u64) -> bool {
     let other = session.shield;
-    let host = Node::Client(session.actor.saturating_sub(1) % at.client_hosts.max(1));
-    let lately = Stretch { from: t_ms.saturating_sub(SILENCE_MS), until: t_ms };
-    if index.faults.link_was_cut(host, other, lately) {
+    if link_cut(index, at, session.actor, other, lately(t_ms)) {
         return true;
     }
     if watcher == other {
@@ -150,7 +167,10 @@ pub(super) fn left_once(case: Case<'_>, index: &Index<'_>, slack_ms: u64) -> Vec
                 let silent = unheard_brains(index, at, watcher, 0);
                 let knows =
                     words.iter().rev().find(|w| w.0 < last.end_ms && w.2 == user).is_some_and(|w| w.1);
-                if !knows || silent.iter().any(|s| s.from < due_ms && last.end_ms < s.until) {
+                let window = Stretch { from: last.end_ms, until: due_ms };
+                let deaf = silent.iter().any(|s| s.from < due_ms && last.end_ms < s.until)
+                    || link_cut(index, at, key.0.0, watcher, window);
+                if !knows || deaf {
                     continue;
                 }
                 let said = |came| {
