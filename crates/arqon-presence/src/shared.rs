@@ -281,9 +281,9 @@ impl Shared {
         true
     }
 
-    /// Why a token is refused, if it is. `issued_ms` is its `iat`.
+    /// Whether a token is refused.
     #[must_use]
-    pub fn refuses(&self, identity: &Identity, issued_ms: Option<u64>, wall_ms: u64) -> bool {
+    pub fn refuses(&self, identity: &Identity, wall_ms: u64) -> bool {
         let runs = |what: Revoked| {
             let found = self.revoked.get(&(identity.tenant.clone(), what));
             found.filter(|(_, until)| *until > wall_ms).map(|(at, _)| *at)
@@ -292,7 +292,8 @@ impl Shared {
             return false;
         }
         let user = runs(Revoked::User(identity.user.clone()));
-        user.is_some_and(|at| issued_ms.is_none_or(|issued| issued < at))
+        // A token that does not say when it was issued (0) may be an old one.
+        user.is_some_and(|at| identity.issued_wall_ms < at)
             || identity.token_id.as_ref().is_some_and(|jti| runs(Revoked::Token(jti.clone())).is_some())
     }
 

@@ -63,6 +63,15 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     Ok(Message { from, instance: control.instance, incarnation: control.incarnation, body })
 }
 
+/// Reads what a Brain tells of a room; `None` if it is something else.
+#[must_use]
+pub fn room_event(payload: &[u8]) -> Option<pb::RoomEvent> {
+    match decode(payload).ok()?.body {
+        Body::RoomEvent(event) if Subject::parse(&event.subject).is_ok() => Some(event),
+        _ => None,
+    }
+}
+
 /// Who sends.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {

@@ -75,6 +75,8 @@ pub struct Identity {
     pub expires_wall_ms: u64,
     /// Claim `grants`: any match allows.
     pub grants: Box<[Grant]>,
+    /// Claim `iat`, Unix milliseconds, for revocation; 0 if the token does not say.
+    pub issued_wall_ms: u64,
     /// Claim `jti`, for revocation.
     pub token_id: Option<Box<str>>,
 }

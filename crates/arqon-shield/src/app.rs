@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::env::{Clock, Entropy, Listener, Stream};
 use crate::hub::Hub;
 use crate::hub::message::{CHANNEL_MESSAGES_MAX, ShardIndex, ToHub, ToShard};
+use crate::operator::Operator;
 use crate::parts;
 use crate::shard::{self, Shard};
 use crate::shared::Shared;
@@ -81,6 +82,7 @@ pub struct Control {
     pub(crate) shared: Arc<Shared>,
     draining: Arc<watch::Sender<bool>>,
     stop: Arc<watch::Sender<bool>>,
+    to_hub: mpsc::Sender<ToHub>,
 }
 
 impl<P: Spine> Shield<P> {
@@ -113,7 +115,7 @@ impl<P: Spine> Shield<P> {
             });
         }
         let hub = Hub::new(link, agent, env.spine, to_shards, Arc::clone(&shared));
-        let control = Control { shared, draining: Arc::new(draining), stop: Arc::new(stop) };
+        let control = Control { shared, draining: Arc::new(draining), stop: Arc::new(stop), to_hub };
         Self { shards, hub: HubPart { hub, inbox, stop: stop_seen }, control }
     }
 
@@ -176,6 +178,12 @@ impl Control {
         Arc::clone(&self.shared.status)
     }
 
+    /// For what operators do.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        Operator::new(self.to_hub.clone(), Arc::clone(&self.shared))
+    }
+
     /// Open sockets.
     #[must_use]
     pub fn sockets(&self) -> usize {
@@ -194,6 +202,21 @@ impl Control {
     /// Cancel safe.
     pub async fn drain_ordered(&self) {
         self.shared.drain_ordered.notified().await;
+    }
+
+    /// Waits until the Shield has drained, whoever wanted that, and is about to end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn drained(&self) {
+        // An error would mean that nobody can stop it any more, and this handle could.
+        let _ = self.stopped().wait_for(|stop| *stop).await;
+    }
+
+    /// Whether it drains because another live Shield has its name.
+    #[must_use]
+    pub fn has_conflict(&self) -> bool {
+        self.shared.conflict.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stopped(&self) -> watch::Receiver<bool> {

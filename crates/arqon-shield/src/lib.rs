@@ -17,6 +17,7 @@ pub mod embedded;
 pub mod env;
 mod hub;
 pub mod metrics;
+pub mod operator;
 mod parts;
 pub mod server;
 mod shard;

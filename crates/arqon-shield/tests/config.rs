@@ -166,6 +166,10 @@ fn impossible_combinations_name_both_values() {
         ("[spine]\ntail_for = \"500ms\"\n", "spine.tail_interval is 1s but spine.tail_for is 500ms"),
         ("[spine]\ndedupe_for = \"1s\"\n", "spine.barrier_deadline is 2s but spine.dedupe_for is 1s"),
         ("[presence]\nlease = \"10ms\"\n", "presence.diff_window is 50ms but presence.lease is 10ms"),
+        (
+            "[presence]\npermanent_down = \"10s\"\n",
+            "presence.lease plus presence.grace is 11s but presence.permanent_down is 10s",
+        ),
         ("[presence]\npage_members_max = 300\n", "presence.page_members_max"),
         ("[drain]\nwindow = \"1s\"\n", "limits.close_linger is 5s but drain.window is 1s"),
         (
@@ -185,6 +189,54 @@ fn impossible_combinations_name_both_values() {
         let complaint = complaint(text);
         assert!(complaint.contains(expected), "{text}\n{complaint}\n{expected}");
     }
+}
+
+#[test]
+fn what_belongs_to_nats_is_refused_where_it_cannot_work() {
+    let nats = "[spine]\nkind = \"nats\"\nservers = [\"nats://a:1\"]\n";
+    for (text, wanted) in [
+        (
+            "[spine]\nservers = [\"nats://a:1\"]\n".to_owned(),
+            "config.toml:2:11: spine.servers is set but spine.kind is \"memory\"",
+        ),
+        ("[spine]\ntls_required = true\n".to_owned(), "config.toml:2:16: spine.tls_required is set but"),
+        (
+            "[spine]\nkind = \"nats\"\n".to_owned(),
+            "config.toml:2:8: spine.kind is \"nats\" but spine.servers is []",
+        ),
+        (
+            "[spine]\nkind = \"nats\"\nservers = [\"nats://a:1\", \"http://b\"]\n".to_owned(),
+            "config.toml:3:26: spine.servers.1: ",
+        ),
+        (
+            format!("{nats}user = \"shield\"\n"),
+            "config.toml:4:8: spine.user is set but spine.password_file is not",
+        ),
+        (
+            format!("{nats}password_file = \"p\"\n"),
+            "config.toml:4:17: spine.password_file is set but spine.user is not",
+        ),
+        (
+            format!("{nats}nkey_file = \"n\"\ncreds_file = \"c\"\n"),
+            "config.toml:5:14: spine.creds_file is set but so is spine.nkey_file",
+        ),
+        (
+            format!("{nats}user = \"u\"\npassword_file = \"p\"\nnkey_file = \"n\"\n"),
+            "config.toml:6:13: spine.nkey_file is set but so is spine.password_file",
+        ),
+        (
+            format!("{nats}tls_cert_file = \"c\"\n"),
+            "config.toml:4:17: spine.tls_cert_file is set but spine.tls_key_file is not",
+        ),
+    ] {
+        let said = complaint(&text);
+        assert!(said.starts_with(wanted), "{said}\nwanted {wanted}");
+    }
+    let said = complaint("[spine]\nkind = \"nats\"\nservers = [\"nats://user:hunter2@a:1\"]\n");
+    assert!(said.contains("spine.password_file") && !said.contains("hunter2"), "{said}");
+    parsed(&format!(
+        "{nats}user = \"u\"\npassword_file = \"p\"\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\n"
+    ));
 }
 
 #[test]

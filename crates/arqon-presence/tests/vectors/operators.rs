@@ -97,6 +97,18 @@ pub(super) fn asks() -> Vec<Vector> {
     ]
 }
 
+fn shield_list() -> pb::ShieldList {
+    let info = pb::ShieldInfo {
+        shield: "shield-1".to_owned(),
+        incarnation: 3,
+        up: true,
+        silent_ms: 40,
+        load: load().into(),
+    };
+    let (version, degraded) = ("0.1.0".to_owned(), "valkey".to_owned());
+    pb::ShieldList { shields: vec![info], settings: 5, version, degraded }
+}
+
 pub(super) fn answers() -> Vec<Vector> {
     let answer = |result: pb::answer::Result| {
         pb::Answer { instance: 77, id: 4, result: Some(result), ..Default::default() }.into()
@@ -107,13 +119,6 @@ pub(super) fn answers() -> Vec<Vector> {
     let rooms = vec![pb::RoomInfo { subject: room(), generation: 5, phase: 1, users: 2, members: 3 }];
     let metas = vec![pb::MetaInfo { session: SESSION.to_vec(), meta: b"{}".to_vec() }];
     let list = vec![pb::MemberInfo { user: "ann".to_owned(), metas }];
-    let shields = vec![pb::ShieldInfo {
-        shield: "shield-1".to_owned(),
-        incarnation: 3,
-        up: true,
-        silent_ms: 40,
-        load: load().into(),
-    }];
     vec![
         (
             "answer_refused",
@@ -139,15 +144,7 @@ pub(super) fn answers() -> Vec<Vector> {
         ),
         (
             "answer_shields",
-            answer(
-                pb::ShieldList {
-                    shields,
-                    settings: 5,
-                    version: "0.1.0".to_owned(),
-                    degraded: "valkey".to_owned(),
-                }
-                .into(),
-            ),
+            answer(shield_list().into()),
             fields(
                 "shields",
                 json!({"shields": [{"shield": "shield-1", "incarnation": "3", "up": true, "silent_ms": "40", "load": load_fields()}],

@@ -178,6 +178,7 @@ impl Session {
         let identity = turn.host.verify(token, turn.now).map_err(|error| {
             let close = match error.code {
                 ErrorCode::TokenExpired => CloseCode::TokenExpired,
+                ErrorCode::Revoked => CloseCode::Revoked,
                 _ => CloseCode::Unauthorized,
             };
             Refused::from(error).and_close(close)

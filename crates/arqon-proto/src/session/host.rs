@@ -26,7 +26,7 @@ pub trait Host {
     /// Verifies a token: signature, audience, `nbf` and `exp` against `now.wall_ms`, revocation.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthorized`] or [`ErrorCode::TokenExpired`], with a message for the developer.
+    /// [`ErrorCode::Unauthorized`], [`ErrorCode::TokenExpired`] or [`ErrorCode::Revoked`], with a message for the developer.
     fn verify(&mut self, token: &str, now: Now) -> Result<Identity, AuthError>;
 
     /// Counts a session that has authenticated against the limits of its tenant, and names it.
@@ -40,6 +40,15 @@ pub trait Host {
     /// # Errors
     /// Such as [`ErrorCode::LimitExceeded`] or [`ErrorCode::RoomClosed`].
     fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, RoomError>;
+
+    /// Whether one more member may enter a room. Called for a subscribe, before [`Output::Join`].
+    ///
+    /// # Errors
+    /// The limit that was reached, and its value.
+    fn may_join(&mut self, room: RoomKey) -> Result<(), RoomError> {
+        let _ = room;
+        Ok(())
+    }
 
     /// Asks the policies. Whatever goes wrong in one is a [`Verdict::Deny`].
     fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {

@@ -65,6 +65,7 @@ impl Session {
             }
         };
         let room = turn.host.room(&peer.identity.tenant, name).map_err(Refused::room)?;
+        turn.host.may_join(room).map_err(Refused::room)?;
         self.memberships.push(Membership {
             room,
             name: name.into(),

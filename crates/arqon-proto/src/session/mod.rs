@@ -104,6 +104,8 @@ pub enum Input<'a> {
         /// Why, for the client.
         reason: &'a str,
     },
+    /// The token of the session was revoked.
+    Revoke,
     /// The Shield goes away.
     Drain {
         /// When this client should come back.
@@ -228,6 +230,7 @@ impl Session {
                 self.close(CloseCode::SlowConsumer, "the egress queue of this connection is full", turn)
             }
             Input::Kick { reason } => self.close(CloseCode::Kicked, reason, turn),
+            Input::Revoke => self.close(CloseCode::Revoked, "the token was revoked", turn),
             Input::Drain { retry_after_ms } => {
                 self.close_advising(
                     CloseCode::Draining,

@@ -133,6 +133,7 @@ fn told_frame(frame: &ServerFrame<'_>) -> Told {
 /// The token "alice" lasts an hour and may do everything in every room.
 pub(crate) fn identity(user: &str, pattern: &str, can: Actions, expires_wall_ms: u64) -> Identity {
     Identity {
+        issued_wall_ms: 0,
         tenant: Tenant::parse("acme").expect("a good tenant"),
         user: User::parse(user).expect("a good user"),
         expires_wall_ms,

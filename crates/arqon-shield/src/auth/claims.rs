@@ -13,6 +13,7 @@ pub(super) struct Claims {
     sub: String,
     exp: Time,
     nbf: Option<Time>,
+    iat: Option<Time>,
     aud: Option<Audience>,
     jti: Option<String>,
     #[serde(default)]
@@ -103,6 +104,7 @@ impl Claims {
             user: User::parse(&self.sub).map_err(named)?,
             expires_wall_ms: self.exp.ms()?,
             grants,
+            issued_wall_ms: self.iat.map_or(Ok(0), Time::ms)?,
             token_id: self.jti.map(Into::into),
         })
     }

@@ -1,14 +1,17 @@
 //! What shards and the hub say to each other, over bounded channels.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arqon_presence::agent::KickTarget;
+use arqon_presence::agent::{AskError, KickTarget};
+use arqon_presence::shared::Revocation;
 use arqon_proto::code::ErrorCode;
+use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Peer;
 use arqon_proto::id::{SessionId, Subject, User};
+use arqon_proto::message::Encoding;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::slab::Key;
 
@@ -39,6 +42,19 @@ pub(crate) enum ToHub {
     Watch { shard: ShardIndex, subject: Subject, conn: Key },
     /// One watcher less.
     Unwatch { shard: ShardIndex, subject: Subject },
+    /// An operator's question to a Brain.
+    Ask { kind: Box<pb::ask::Kind>, answer: oneshot::Sender<Result<pb::answer::Result, AskError>> },
+    /// An operator wants to hear of rooms from now on.
+    Events(mpsc::Sender<pb::RoomEvent>),
+}
+
+/// Who hears that the barrier after a publication has returned, or that it was refused.
+#[derive(Debug)]
+pub(crate) enum AckTo {
+    /// A connection; its command has this id.
+    Conn { shard: ShardIndex, conn: Key, id: u32 },
+    /// An operator.
+    Operator(oneshot::Sender<Result<(), ErrorCode>>),
 }
 
 /// One publication on its way out.
@@ -53,9 +69,9 @@ pub(crate) struct Publish {
     pub(crate) msg_id: Option<Box<str>>,
     pub(crate) echo: bool,
     pub(crate) traceparent: Option<Box<str>>,
-    /// Who waits for the barrier, and the id of its command.
-    pub(crate) ack: Option<(Key, u32)>,
-    /// Who hears of a failure, if anybody: the same, with id 0 for a publish without one.
+    /// Who waits for the barrier.
+    pub(crate) ack: Option<AckTo>,
+    /// Who hears of a failure of a publish that nobody waits for.
     pub(crate) sender: Key,
 }
 
@@ -86,6 +102,10 @@ pub(crate) enum ToShard {
     Kick { target: KickTarget, reason: Arc<str> },
     /// An order of a Brain.
     CloseRoom { room: Key },
+    /// Tokens were revoked: whose sessions they are ends.
+    Revoked(Arc<[Revocation]>),
+    /// The settings of rooms are others.
+    Settings,
 }
 
 /// One user with all its sessions.
@@ -95,13 +115,56 @@ pub(crate) struct Member {
     pub(crate) metas: Vec<(SessionId, Bytes)>,
 }
 
-/// A room's presence at one version.
+/// A room's presence at one version, for all that ask for it meanwhile.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) version: u64,
-    pub(crate) members: Vec<Member>,
+    members: Vec<Member>,
+    page_max: usize,
     pub(crate) users: u64,
     pub(crate) members_total: u64,
+    /// Each page as a WebSocket message, in both encodings; made by the first who needs it.
+    encoded: [Box<[OnceLock<Bytes>]>; 2],
+}
+
+impl Snapshot {
+    pub(crate) fn new(
+        version: u64,
+        members: Vec<Member>,
+        page_max: u32,
+        users: u64,
+        members_total: u64,
+    ) -> Self {
+        let page_max = page_max.max(1) as usize;
+        let pages = || (0..members.len().div_ceil(page_max).max(1)).map(|_| OnceLock::new()).collect();
+        let encoded = [pages(), pages()];
+        Self { version, members, page_max, users, members_total, encoded }
+    }
+
+    /// How many pages there are; one at least.
+    pub(crate) fn pages(&self) -> usize {
+        self.encoded[0].len()
+    }
+
+    pub(crate) fn members_of(&self, page: usize) -> &[Member] {
+        let from = (page * self.page_max).min(self.members.len());
+        let to = (from + self.page_max).min(self.members.len());
+        &self.members[from..to]
+    }
+
+    /// A page as a WebSocket message; `write` makes it.
+    pub(crate) fn page(&self, page: usize, encoding: Encoding, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        let half = match encoding {
+            Encoding::Json => 0,
+            Encoding::Protobuf => 1,
+        };
+        let Some(cell) = self.encoded[half].get(page) else { return &[] };
+        cell.get_or_init(|| {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            bytes.into()
+        })
+    }
 }
 
 /// What changed up to one version.

@@ -4,17 +4,22 @@
 //! ([`arqon_presence::agent`]) about presence. The hub carries between them, the spine and the shards: one
 //! subscription per room and Shield, whatever the number of sockets.
 
+mod count;
 pub(crate) mod message;
+mod operate;
 mod ports;
 mod presence;
 mod rooms;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use arqon_presence::agent::Agent;
+use arqon_presence::wire;
+use arqon_proto::code::ErrorCode;
+use arqon_proto::id::Subject;
 use arqon_proto::link::{Link, Outgoing, SpineEvent};
 use arqon_proto::message::Payload;
 use arqon_proto::time::Now;
@@ -23,7 +28,9 @@ use tokio::sync::{mpsc, watch};
 use crate::metrics::{Counter, Gauge};
 use crate::shared::Shared;
 use crate::spine::Spine;
-use message::{Outbox, Publish, ToHub, ToShard, room_for_one};
+use count::Counted;
+use message::{AckTo, Outbox, Publish, Snapshot, ToHub, ToShard, room_for_one};
+use operate::Operations;
 use ports::Ports;
 use rooms::HubRooms;
 
@@ -33,6 +40,10 @@ pub(crate) struct Hub<P> {
     link: Link,
     agent: Agent,
     ports: Ports<P>,
+    operations: Operations,
+    /// Of large rooms, the last asked for behind.
+    snapshots: VecDeque<(Subject, Arc<Snapshot>)>,
+    counted: Counted,
 }
 
 impl<P: Spine> Hub<P> {
@@ -57,7 +68,15 @@ impl<P: Spine> Hub<P> {
         };
         ports.shared.check("started", true, false, "running");
         ports.shared.check("spine", false, false, "connecting");
-        Self { link, agent, ports }
+        ports.shared.check("shared", false, false, "what is revoked is not known yet");
+        Self {
+            link,
+            agent,
+            ports,
+            operations: Operations::default(),
+            snapshots: VecDeque::new(),
+            counted: Counted::default(),
+        }
     }
 
     /// Serves until `stop` says true and nothing waits any more, or all shards have gone.
@@ -76,14 +95,12 @@ impl<P: Spine> Hub<P> {
                 received = inbox.recv_many(&mut batch, MESSAGES_PER_TURN) => {
                     if received == 0 {
                         // The shards may be gone before this task sees `stop`.
-                        self.farewell();
-                        return;
+                        return self.farewell().await;
                     }
                 }
                 changed = stop.changed() => {
                     if changed.is_err() || *stop.borrow() {
-                        self.farewell();
-                        return;
+                        return self.farewell().await;
                     }
                 }
                 () = room_for_one(stuck) => {}
@@ -114,10 +131,17 @@ impl<P: Spine> Hub<P> {
     async fn spine_events(&mut self, first: SpineEvent, now: Now) {
         let mut event = first;
         for _ in 0..MESSAGES_PER_TURN {
-            self.link.event(event, now, &mut self.ports);
+            self.spine_event(event, now);
             let ready = std::future::poll_fn(|cx| Poll::Ready(self.ports.spine.poll_event(cx))).await;
             let Poll::Ready(next) = ready else { return };
             event = next;
+        }
+        self.spine_event(event, now);
+    }
+
+    fn spine_event(&mut self, event: SpineEvent, now: Now) {
+        if let SpineEvent::Dropped { count, .. } = &event {
+            self.ports.metrics.add(Counter::SpineDropped, *count);
         }
         self.link.event(event, now, &mut self.ports);
     }
@@ -126,25 +150,34 @@ impl<P: Spine> Hub<P> {
         match message {
             ToHub::Join { shard, room, subject } => {
                 self.ports.rooms.join(&subject, shard, room);
+                self.count_if_limited(&subject, now);
                 // A room that is live already is told to all its shards once more, which changes nothing for the others.
                 self.link.join(&subject, now, &mut self.ports);
             }
             ToHub::Leave { shard, subject } => {
                 if self.ports.rooms.leave(&subject, shard) {
+                    self.unwatch(&subject);
                     self.link.leave(&subject, now, &mut self.ports);
                 }
             }
-            ToHub::Publish(publish) => self.publish(&publish, now),
+            ToHub::Publish(publish) => self.publish(*publish, now),
+            ToHub::Ask { kind, answer } => self.ask(*kind, answer, now),
+            ToHub::Events(sender) => self.events(sender, now),
             other => self.presence_message(other, now),
         }
     }
 
-    fn publish(&mut self, publish: &Publish, now: Now) {
+    fn publish(&mut self, mut publish: Publish, now: Now) {
+        self.ports.metrics.count(Counter::PublicationsReceived);
+        let ack = publish.ack.take();
+        if !self.operations.within_rate(&publish.subject, &self.agent, now) {
+            return self.publish_failed(&publish, ack, ErrorCode::RateLimited);
+        }
         let ports = &mut self.ports;
-        let token = publish.ack.map(|(conn, id)| {
+        let token = ack.map(|ack| {
             let token = ports.next_token;
             ports.next_token += 1;
-            ports.acks.insert(token, (publish.shard, conn, id));
+            ports.acks.insert(token, ack);
             token
         });
         let payload =
@@ -159,17 +192,15 @@ impl<P: Spine> Hub<P> {
             traceparent: publish.traceparent.as_deref(),
         };
         let sent = self.link.publish(outgoing, token, now, ports);
-        ports.metrics.count(Counter::PublicationsReceived);
         if let Err(error) = sent {
-            if let Some(token) = token {
-                ports.acks.remove(&token);
-            }
-            let id = publish.ack.map_or(0, |(_, id)| id);
-            ports.tell_shard(
-                publish.shard,
-                ToShard::PublishFailed { conn: publish.sender, id, code: error.code() },
-            );
+            let ack = token.and_then(|token| ports.acks.remove(&token));
+            self.publish_failed(&publish, ack, error.code());
         }
+    }
+
+    fn publish_failed(&mut self, publish: &Publish, ack: Option<AckTo>, code: ErrorCode) {
+        let silent = AckTo::Conn { shard: publish.shard, conn: publish.sender, id: 0 };
+        self.ports.tell_outcome(ack.unwrap_or(silent), Err(code));
     }
 
     /// Ends a turn: what the link heard goes to the agent, what the agent wants goes to the link and the shards.
@@ -181,11 +212,17 @@ impl<P: Spine> Hub<P> {
             self.agent.link(up, now);
         }
         for (subject, payload) in std::mem::take(&mut self.ports.control) {
-            self.agent.receive(&subject, &payload, now);
+            if &*subject == wire::ROOMS {
+                self.room_event(&payload);
+            } else {
+                self.agent.receive(&subject, &payload, now);
+            }
         }
+        self.report_load(now);
         self.agent.timeout(now);
         self.presence_outputs(now);
         self.ports.pay_gaps();
+        self.count();
         for shard in &mut self.ports.shards {
             shard.flush();
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arqon_proto::code::ErrorCode;
 use arqon_proto::id::Subject;
@@ -9,7 +10,7 @@ use arqon_proto::link::{Full, LinkSink, SpineCommand};
 use arqon_proto::spine::Publication;
 use bytes::Bytes;
 
-use super::message::{Outbox, ShardIndex, ToShard};
+use super::message::{AckTo, Outbox, ShardIndex, ToShard};
 use super::rooms::HubRooms;
 use crate::metrics::{Counter, DropReason, ShardMetrics};
 use crate::shared::Shared;
@@ -25,7 +26,7 @@ pub(crate) struct Ports<P> {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: ShardMetrics,
     /// Publications whose barrier is awaited, by token.
-    pub(super) acks: BTreeMap<u64, (ShardIndex, Key, u32)>,
+    pub(super) acks: BTreeMap<u64, AckTo>,
     pub(super) next_token: u64,
     /// Deliveries that a full shard could not take: a gap is owed.
     pub(super) owed: BTreeMap<(ShardIndex, Key), u64>,
@@ -74,12 +75,21 @@ impl<P> Ports<P> {
     }
 
     fn answer(&mut self, token: u64, outcome: Result<(), ErrorCode>) {
-        let Some((shard, conn, id)) = self.acks.remove(&token) else { return };
-        let message = match outcome {
-            Ok(()) => ToShard::Acked { conn, id },
-            Err(code) => ToShard::PublishFailed { conn, id, code },
-        };
-        self.tell_shard(shard, message);
+        if let Some(to) = self.acks.remove(&token) {
+            self.tell_outcome(to, outcome);
+        }
+    }
+
+    /// Tells who waits for it what became of a publication.
+    pub(super) fn tell_outcome(&mut self, to: AckTo, outcome: Result<(), ErrorCode>) {
+        match (to, outcome) {
+            (AckTo::Conn { shard, conn, id }, Ok(())) => self.tell_shard(shard, ToShard::Acked { conn, id }),
+            (AckTo::Conn { shard, conn, id }, Err(code)) => {
+                self.tell_shard(shard, ToShard::PublishFailed { conn, id, code });
+            }
+            // An operator that does not wait any more needs no answer.
+            (AckTo::Operator(operator), outcome) => drop(operator.send(outcome)),
+        }
     }
 }
 
@@ -132,6 +142,13 @@ impl<P: Spine> LinkSink for Ports<P> {
     }
 
     fn state(&mut self, up: bool) {
+        if up {
+            self.metrics.count(Counter::SpineConnects);
+        }
         self.changed = Some(up);
+    }
+
+    fn barrier_returned(&mut self, took_ms: u64) {
+        self.metrics.barrier_returned_after(Duration::from_millis(took_ms));
     }
 }

@@ -22,6 +22,14 @@ pub(crate) struct HubRoom {
     members: SmallVec<[(ShardIndex, u32); 2]>,
     /// Watchers per shard.
     watchers: SmallVec<[(ShardIndex, u32); 2]>,
+    /// Whether the hub itself watches, for the number of members.
+    counted: bool,
+}
+
+impl HubRoom {
+    fn is_watched(&self) -> bool {
+        self.counted || self.watchers.iter().any(|(_, count)| *count > 0)
+    }
 }
 
 impl HubRooms {
@@ -48,6 +56,11 @@ impl HubRooms {
         self.rooms.get(subject).into_iter().flat_map(|room| room.shards.iter().copied())
     }
 
+    /// Every room of the table.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Subject> + use<'_> {
+        self.rooms.keys()
+    }
+
     /// The room's name within one shard.
     pub(crate) fn key_in(&self, subject: &Subject, shard: ShardIndex) -> Option<Key> {
         self.shards_of(subject).find(|(other, _)| *other == shard).map(|(_, room)| room)
@@ -64,14 +77,21 @@ impl HubRooms {
     /// Counts a watcher in or out; true if watching of this room began or ended with it.
     pub(crate) fn watch(&mut self, subject: &Subject, shard: ShardIndex, more: bool) -> bool {
         let Some(entry) = self.rooms.get_mut(subject) else { return false };
-        let before: u32 = entry.watchers.iter().map(|(_, count)| count).sum();
+        let before = entry.is_watched();
         match entry.watchers.iter_mut().find(|(other, _)| *other == shard) {
             Some((_, count)) if more => *count += 1,
             Some((_, count)) => *count = count.saturating_sub(1),
             None if more => entry.watchers.push((shard, 1)),
             None => {}
         }
-        let after: u32 = entry.watchers.iter().map(|(_, count)| count).sum();
-        (before == 0) != (after == 0)
+        before != entry.is_watched()
+    }
+
+    /// Says whether the number of members is needed here; true if watching of this room began or ended with it.
+    pub(crate) fn count(&mut self, subject: &Subject, counted: bool) -> bool {
+        let Some(entry) = self.rooms.get_mut(subject) else { return false };
+        let before = entry.is_watched();
+        entry.counted = counted;
+        before != entry.is_watched()
     }
 }

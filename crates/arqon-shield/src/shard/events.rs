@@ -1,6 +1,7 @@
 //! What the hub says to a shard.
 
 use arqon_presence::agent::KickTarget;
+use arqon_presence::shared::Revocation;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::session::Input;
 use arqon_proto::spine::Publication;
@@ -30,12 +31,14 @@ impl<S: Stream> Inner<S> {
                 }
             }
             ToShard::Gap { room, missed } => self.gap(room, missed),
-            ToShard::Snapshot { room, conn, snapshot } => self.presence_snapshot(room, conn, &snapshot),
+            ToShard::Snapshot { room, conn, snapshot } => self.presence_snapshot(room, conn, snapshot),
             ToShard::Diff { room, diff } => self.presence_diff(room, &diff),
             ToShard::Counts { room, users, members } => self.presence_counts(room, users, members),
             ToShard::Stale { stale } => self.presence_stale(stale),
             ToShard::Kick { target, reason } => self.kick(&target, &reason, now),
             ToShard::CloseRoom { room } => self.close_room(room, now),
+            ToShard::Revoked(revoked) => self.revoke(&revoked, now),
+            ToShard::Settings => self.state.rooms_are_set_anew(),
         }
     }
 
@@ -48,6 +51,16 @@ impl<S: Stream> Inner<S> {
             });
             if meant {
                 self.input(key, Input::Kick { reason }, now);
+            }
+        }
+    }
+
+    fn revoke(&mut self, revoked: &[Revocation], now: Now) {
+        for key in self.conns.keys().collect::<Vec<Key>>() {
+            let Some(Conn { session, io }) = self.conns.get(key) else { continue };
+            let (Some(identity), Some(peer)) = (session.identity(), &io.peer) else { continue };
+            if revoked.iter().any(|revocation| revocation.ends(identity, peer.session)) {
+                self.input(key, Input::Revoke, now);
             }
         }
     }

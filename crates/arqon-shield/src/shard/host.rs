@@ -16,10 +16,10 @@ use arqon_proto::ws::{self, Opcode};
 use bytes::Bytes;
 
 use super::conn::{ConnIo, room_key, slab_key};
-use super::rooms::{Interest, Membership, Rooms, Waiting, half};
+use super::rooms::{Interest, Membership, Rooms, Waiting, half, members_max};
 use super::timers::Timers;
 use crate::env::{Entropy, Stream};
-use crate::hub::message::{Outbox, Publish, ShardIndex, ToHub};
+use crate::hub::message::{AckTo, Outbox, Publish, ShardIndex, ToHub};
 use crate::metrics::{Counter, ShardMetrics};
 use crate::shared::Shared;
 use crate::slab::Key;
@@ -110,6 +110,16 @@ impl State {
         Some(subject)
     }
 
+    /// What the settings in force say of every room that is known here.
+    pub(crate) fn rooms_are_set_anew(&mut self) {
+        let held = self.shared.held();
+        for key in self.rooms.keys().collect::<Vec<_>>() {
+            if let Some(entry) = self.rooms.get_mut(key) {
+                entry.members_max = members_max(&held, &entry.subject);
+            }
+        }
+    }
+
     /// Tells the hub how many members a room has here, if that has changed.
     pub(crate) fn report_count(&mut self, room: Key) {
         let Some(entry) = self.rooms.get_mut(room) else { return };
@@ -157,11 +167,13 @@ pub(crate) struct ConnHost<'a, S> {
 
 impl<S: Stream> Host for ConnHost<'_, S> {
     fn verify(&mut self, token: &str, now: Now) -> Result<Identity, AuthError> {
-        self.state
-            .shared
-            .verifier
-            .verify(token, now)
-            .map_err(|error| AuthError { code: error.code, message: error.message })
+        let shared = &self.state.shared;
+        let refused = |error: crate::auth::AuthError| AuthError { code: error.code, message: error.message };
+        let identity = shared.verifier.verify(token, now).map_err(refused)?;
+        if shared.held().refuses(&identity, now.wall_ms) {
+            return Err(AuthError { code: ErrorCode::Revoked, message: "the token was revoked".into() });
+        }
+        Ok(identity)
     }
 
     fn admit(&mut self, identity: &Identity) -> Result<SessionId, Refusal> {
@@ -179,10 +191,23 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, RoomError> {
         let State { rooms, shared, .. } = &mut *self.state;
         let policy = || shared.slow_policy(tenant, room);
-        rooms.intern(tenant, room, policy, self.now.mono_ms).map(room_key).ok_or_else(|| RoomError {
-            code: ErrorCode::LimitExceeded,
-            message: format!("rooms_max of this Shield is {}", shared.config.shield.rooms_max).into(),
-        })
+        rooms.intern(tenant, room, policy, || shared.held(), self.now.mono_ms).map(room_key).ok_or_else(
+            || RoomError {
+                code: ErrorCode::LimitExceeded,
+                message: format!("rooms_max of this Shield is {}", shared.config.shield.rooms_max).into(),
+            },
+        )
+    }
+
+    fn may_join(&mut self, room: RoomKey) -> Result<(), RoomError> {
+        let Some(entry) = self.state.rooms.get(slab_key(room)) else { return Ok(()) };
+        match entry.members_max {
+            Some(max) if entry.members_known() >= max => Err(RoomError {
+                code: ErrorCode::LimitExceeded,
+                message: format!("members_max of this room is {max}").into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {
@@ -315,7 +340,7 @@ impl<S: Stream> ConnHost<'_, S> {
             msg_id: msg_id.map(Into::into),
             echo,
             traceparent: traceparent.map(Into::into),
-            ack: (id != 0).then_some((self.key, id)),
+            ack: (id != 0).then_some(AckTo::Conn { shard: self.state.index, conn: self.key, id }),
             sender: self.key,
         };
         if self.state.hub.try_send(ToHub::Publish(Box::new(publish))).is_err() {

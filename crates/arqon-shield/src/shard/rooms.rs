@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
+use arqon_presence::shared::Shared;
 use arqon_proto::egress::SlowPolicy;
 use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant};
 use arqon_proto::message::{Encoding, Watch};
@@ -85,10 +87,28 @@ pub(crate) struct RoomEntry {
     pub(crate) watchers: u32,
     /// The member count that the hub knows.
     pub(crate) reported: u32,
+    /// Sockets of the room on all Shields, as last told; 0 if nobody keeps count.
+    pub(crate) members_total: u64,
+    /// How many there may be, by the settings.
+    pub(crate) members_max: Option<u64>,
     last_used_ms: u64,
 }
 
+/// What the settings say of a room's members.
+pub(crate) fn members_max(held: &Shared, subject: &Subject) -> Option<u64> {
+    let (tenant, room) = subject.split();
+    held.settings().of(tenant, room).and_then(|setting| setting.members_max)
+}
+
 impl RoomEntry {
+    /// The members on all Shields as far as they are known here: on the way in are counted, those of others may be a
+    /// moment old.
+    pub(crate) fn members_known(&self) -> u64 {
+        let own = u64::from(self.member_count());
+        let others = self.members_total.saturating_sub(u64::from(self.reported));
+        own + others + self.waiting.len() as u64
+    }
+
     pub(crate) fn member_count(&self) -> u32 {
         (self.members[0].len() + self.members[1].len()) as u32
     }
@@ -153,6 +173,7 @@ impl Rooms {
         tenant: &Tenant,
         room: RoomRef<'_>,
         policy: impl FnOnce() -> SlowPolicy,
+        held: impl FnOnce() -> Arc<Shared>,
         now_ms: u64,
     ) -> Option<Key> {
         if let Some(key) = self.find(tenant.as_str(), room) {
@@ -162,8 +183,11 @@ impl Rooms {
         if self.slots.len() >= self.max {
             return None;
         }
+        let subject = Subject::new(tenant, room);
         let key = self.slots.insert(RoomEntry {
-            subject: Subject::new(tenant, room),
+            members_total: 0,
+            members_max: members_max(&held(), &subject),
+            subject,
             interest: Interest::None,
             members: [Vec::new(), Vec::new()],
             waiting: Vec::new(),

@@ -1,0 +1,139 @@
+//! What an operator can do on a running Shield, from any thread: the server API stands on it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arqon_presence::AskError;
+use arqon_proto::code::ErrorCode;
+use arqon_proto::generated::arqon::v1 as pb;
+use arqon_proto::grant::Identity;
+use arqon_proto::id::{SessionId, Subject, User};
+use arqon_proto::time::Now;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::auth::AuthError;
+use crate::hub::message::{AckTo, Publish, ToHub};
+use crate::shared::Shared;
+use crate::slab::Key;
+
+/// Room events that may wait for one listener.
+const EVENTS_WAITING_MAX: usize = 256;
+
+/// A handle. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Operator {
+    to_hub: mpsc::Sender<ToHub>,
+    shared: Arc<Shared>,
+    next_session: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
+}
+
+/// A publication by the server API.
+#[derive(Clone, Debug)]
+pub struct ServerPublish {
+    /// Where to.
+    pub subject: Subject,
+    /// Whom subscribers see as its publisher.
+    pub user: User,
+    /// Whether `payload` is one JSON value, checked by the caller.
+    pub json: bool,
+    /// The content.
+    pub payload: Bytes,
+    /// A retry with the same is delivered once. Checked by [`arqon_proto::id::check_msg_id`].
+    pub msg_id: Option<Box<str>>,
+    /// Carried along unchanged.
+    pub traceparent: Option<Box<str>>,
+}
+
+impl Operator {
+    pub(crate) fn new(to_hub: mpsc::Sender<ToHub>, shared: Arc<Shared>) -> Self {
+        Self { to_hub, shared, next_session: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// Checks a token as a client's would be, revocations included.
+    ///
+    /// # Errors
+    /// As [`crate::auth::Verifier::verify`], and [`ErrorCode::Revoked`].
+    pub fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let now = self.now();
+        let identity = self.shared.verifier.verify(token, now)?;
+        if self.shared.held().refuses(&identity, now.wall_ms) {
+            return Err(AuthError { code: ErrorCode::Revoked, message: "the token was revoked".into() });
+        }
+        Ok(identity)
+    }
+
+    /// Both clocks of the Shield.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.shared.now()
+    }
+
+    /// The largest payload that is taken, in bytes: that of clients.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> usize {
+        self.shared.config.limits.message_bytes_max.bytes()
+    }
+
+    /// Puts a question to a Brain.
+    ///
+    /// # Errors
+    /// What the Brain answers, or [`ErrorCode::Unavailable`] without one, [`ErrorCode::OutcomeUnknown`] if it does not answer within 2 s
+    /// (8 s for orders).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the question under way; nobody hears the answer.
+    pub async fn ask(&self, kind: impl Into<pb::ask::Kind>) -> Result<pb::answer::Result, AskError> {
+        let gone = || AskError { code: ErrorCode::Draining, message: "the Shield is going away".to_owned() };
+        let (answer, answered) = oneshot::channel();
+        let ask = ToHub::Ask { kind: Box::new(kind.into()), answer };
+        self.to_hub.send(ask).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Publishes, and waits until the spine has taken it.
+    ///
+    /// # Errors
+    /// As for a client's publish: `unavailable`, `overloaded`, `limit_exceeded`, `rate_limited`, `outcome_unknown`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the publication back.
+    pub async fn publish(&self, publish: ServerPublish) -> Result<(), ErrorCode> {
+        let (ack, acked) = oneshot::channel();
+        // A session of nobody: no client has its high half.
+        let session = SessionId(u128::from(self.next_session.fetch_add(1, Ordering::Relaxed)));
+        let ServerPublish { subject, user, json, payload, msg_id, traceparent } = publish;
+        let publish = Publish {
+            shard: 0,
+            subject,
+            session,
+            user,
+            json,
+            payload,
+            msg_id,
+            echo: true,
+            traceparent,
+            ack: Some(AckTo::Operator(ack)),
+            sender: Key { index: u32::MAX, generation: 0 },
+        };
+        let full = |_| ErrorCode::Overloaded;
+        self.to_hub.try_send(ToHub::Publish(Box::new(publish))).map_err(full)?;
+        acked.await.map_err(|_| ErrorCode::Draining)?
+    }
+
+    /// Events of rooms from now on. The channel ends when the reader falls behind by 256 of them, when there are 64
+    /// readers already, or when the Shield ends.
+    pub async fn room_events(&self) -> mpsc::Receiver<pb::RoomEvent> {
+        let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+        // Without a hub the sender is dropped, which ends the channel.
+        let _ = self.to_hub.send(ToHub::Events(sender)).await;
+        receiver
+    }
+}
