@@ -2,7 +2,7 @@ defmodule ArqonBrain.Wire.Protobuf do
   @moduledoc """
   Protobuf by the table of `ArqonBrain.Wire.Schema`. Messages are maps with a key for each field.
 
-  Decoding never raises and never goes deeper than the table. Unknown fields are skipped, groups of old times as well.
+  Decoding never raises and never goes deeper than the table. What it returns does not hold on to the bytes. Unknown fields are skipped, groups of old times as well.
   """
 
   import Bitwise
@@ -152,12 +152,14 @@ defmodule ArqonBrain.Wire.Protobuf do
     do: Map.update!(acc, key, &[text(bytes) | &1])
 
   defp store(acc, key, :string, bytes), do: %{acc | key => text(bytes)}
+  defp store(acc, key, :bytes, bytes), do: %{acc | key => :binary.copy(bytes)}
   defp store(acc, key, :bool, value), do: %{acc | key => value != 0}
   defp store(acc, key, _type, value), do: %{acc | key => value}
 
   defp again(name, bytes, before), do: message(name, bytes, turn(before, name))
 
-  defp text(bytes), do: if(String.valid?(bytes), do: bytes, else: throw(:malformed))
+  # A copy: a part of a message keeps the whole of it in memory for as long as the part is remembered.
+  defp text(bytes), do: if(String.valid?(bytes), do: :binary.copy(bytes), else: throw(:malformed))
 
   defp read_varint(<<0::1, n::7, rest::binary>>), do: {n, rest}
   defp read_varint(<<1::1, a::7, 0::1, b::7, rest::binary>>), do: {b <<< 7 ||| a, rest}

@@ -62,6 +62,21 @@ defmodule ArqonBrain.Wire.VectorsTest do
     end)
   end
 
+  test "what is remembered does not keep the message in memory" do
+    for {name, _, bytes, _} <- Vectors.messages() do
+      {:ok, control} = Protobuf.decode(:control, bytes <> :binary.copy(<<0xA2, 0x06, 0>>, 100))
+
+      for text <- texts(control),
+          do: assert(:binary.referenced_byte_size(text) == byte_size(text), name)
+    end
+  end
+
+  defp texts(text) when is_binary(text), do: [text]
+  defp texts(list) when is_list(list), do: Enum.flat_map(list, &texts/1)
+  defp texts(map) when is_map(map), do: map |> Map.values() |> texts()
+  defp texts(tuple) when is_tuple(tuple), do: tuple |> Tuple.to_list() |> texts()
+  defp texts(_other), do: []
+
   describe "rules of the wire" do
     test "a message that is too large is not even read" do
       filler = String.duplicate("x", 64 * 1024)
