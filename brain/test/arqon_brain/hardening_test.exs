@@ -59,15 +59,31 @@ defmodule ArqonBrain.HardeningTest do
     told()
     shard = Process.whereis(Flow.name({:shard, :erlang.phash2("acme.a", 2)}))
     :sys.suspend(shard)
-    for i <- 1..10_100, do: say("s1", update("acme.a", "s1", [{i, i}], [{i, "u#{i}"}]))
+    # Not faster than the Directory works, which has a bound of its own.
+    for i <- 1..10_100 do
+      say("s1", update("acme.a", "s1", [{i, i}], [{i, "u#{i}"}]))
+      if rem(i, 1000) == 0, do: await(fn -> queue(:directory) == 0 end)
+    end
+
     # The Directory is at work while the shard is not.
     await(fn -> Metrics.get(:control_shed_total, kind: :merge) > 0 end)
+    # Neither do questions pile up before it.
+    for _ <- 1..100, do: say("s1", {:heartbeat, %{digest: 0}})
+    await(fn -> Metrics.get(:control_shed_total, kind: :gather) >= 100 end)
+    assert {:message_queue_len, 10_000} = Process.info(shard, :message_queue_len)
     :sys.resume(shard)
     told()
     assert length(users("acme.a")) < 10_100
     whole = update("acme.a", "s1", [{1, 10_100}], for(i <- 9_000..9_500, do: {i, "u#{i}"}))
     say("s1", whole)
     assert length(users("acme.a")) == 501, "a full state says all"
+  end
+
+  defp queue(address) do
+    {:message_queue_len, length} =
+      Process.info(Process.whereis(Flow.name(address)), :message_queue_len)
+
+    length
   end
 
   test "many rooms in one message are all created, in order" do

@@ -204,6 +204,21 @@ impl Control {
         self.shared.drain_ordered.notified().await;
     }
 
+    /// Waits until the Shield has drained, whoever wanted that, and is about to end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn drained(&self) {
+        // An error would mean that nobody can stop it any more, and this handle could.
+        let _ = self.stopped().wait_for(|stop| *stop).await;
+    }
+
+    /// Whether it drains because another live Shield has its name.
+    #[must_use]
+    pub fn has_conflict(&self) -> bool {
+        self.shared.conflict.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }

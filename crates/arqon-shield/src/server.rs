@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use arqon_proto::id::ShieldId;
@@ -13,10 +14,10 @@ use tokio::task::LocalSet;
 use crate::admin;
 use crate::app::{Addresses, Control, Env, HubPart, Shield, accept};
 use crate::auth::{KeyError, Keys, Verifier};
-use crate::config::Config;
+use crate::config::{Config, SpineKind};
 use crate::embedded;
 use crate::env::{Entropy, SystemClock, SystemEntropy};
-use crate::spine::{MemoryBroker, MemorySpine};
+use crate::spine::{MemoryBroker, NatsError, NatsSettings, NatsSpine, Spine};
 
 /// Why a Shield did not start.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum StartError {
     /// A key cannot be loaded.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The spine cannot be tried as it is configured.
+    #[error(transparent)]
+    Spine(#[from] NatsError),
     /// A thread or runtime could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -48,6 +52,23 @@ pub struct Running {
 /// The queue of clients that the kernel accepted and the Shield has not yet.
 const BACKLOG: i32 = 4096;
 
+/// Starts a Shield over the spine that its configuration names. Files are relative to `base`.
+///
+/// Over memory, that is the whole bus: see [`start_embedded`]. Over NATS it is one Shield of several, and Brains are processes of
+/// their own; it returns when it accepts clients, which may be before the spine is connected.
+///
+/// # Errors
+/// See [`StartError`]; nothing keeps running after one.
+pub fn start(config: Config, verifier: Verifier, base: &Path) -> Result<Running, StartError> {
+    if config.spine.kind == SpineKind::Memory {
+        return start_embedded(config, verifier);
+    }
+    let settings = NatsSettings::new(&config.spine, config.shield.id.as_str(), base)?;
+    let (messages, bytes) = queues(&config);
+    let spine = NatsSpine::new(settings, messages, bytes, Box::new(SystemEntropy));
+    start_over(config, verifier, spine, |_| (std::future::pending(), ()))
+}
+
 /// Starts an embedded bus: a Shield, the in-process spine, and the presence model as a peer on it.
 ///
 /// Returns when it accepts clients.
@@ -56,32 +77,38 @@ const BACKLOG: i32 = 4096;
 /// See [`StartError`]; nothing keeps running after one.
 pub fn start_embedded(config: Config, verifier: Verifier) -> Result<Running, StartError> {
     let broker = MemoryBroker::new();
-    let (messages, bytes) = (config.spine.queue_messages_max as usize, config.spine.queue_bytes_max.bytes());
+    let (messages, bytes) = queues(&config);
     let spine = broker.connect(messages, bytes);
-    start(config, verifier, spine, move |config| {
+    start_over(config, verifier, spine, move |config| {
         let name = ShieldId::parse("embedded").expect("a literal that fits the grammar");
         let peer = broker.connect(messages, bytes);
         (embedded::presence_peer(config, name, peer, SystemClock::start(), Box::new(SystemEntropy)), broker)
     })
 }
 
+/// What may wait between the Shield and the spine: messages and bytes.
+fn queues(config: &Config) -> (usize, usize) {
+    (config.spine.queue_messages_max as usize, config.spine.queue_bytes_max.bytes())
+}
+
 /// Loads the keys that the configuration names.
 ///
 /// # Errors
 /// A key file that cannot be read or does not fit its algorithm.
-pub fn verifier(config: &Config, base: &std::path::Path) -> Result<Verifier, KeyError> {
+pub fn verifier(config: &Config, base: &Path) -> Result<Verifier, KeyError> {
     let auth = &config.auth;
     let keys = Keys::load(auth, base)?;
     Ok(Verifier::new(keys, &auth.audience, auth.leeway, auth.require_kid))
 }
 
-fn start<F, G>(
+fn start_over<P, F, G>(
     mut config: Config,
     verifier: Verifier,
-    spine: MemorySpine,
+    spine: P,
     peer: impl FnOnce(&Config) -> (F, G) + Send + 'static,
 ) -> Result<Running, StartError>
 where
+    P: Spine + Send,
     F: Future<Output = ()> + 'static,
     G: 'static,
 {
@@ -125,14 +152,15 @@ where
 }
 
 /// The hub, the admin port and the presence peer share a thread: none of them is busy.
-fn hub_thread<F, G>(
-    hub: HubPart<MemorySpine>,
+fn hub_thread<P, F, G>(
+    hub: HubPart<P>,
     admin: Socket,
     control: Control,
     drained: Vec<oneshot::Receiver<()>>,
     peer: impl FnOnce() -> (F, G) + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError>
 where
+    P: Spine + Send,
     F: Future<Output = ()> + 'static,
     G: 'static,
 {

@@ -2,21 +2,41 @@
 //!
 //! - [`Process`] is a child that is waited for, killed, frozen and thawed, and that never outlives its owner;
 //! - [`ReservedPort`] is a port that nobody else gets while a part that uses it restarts;
-//! - [`NatsServer`] is the spine.
+//! - [`NatsServer`] is the spine, [`Valkey`] what the Brains remember, [`Shield`] and [`Brain`] the parts of ArqonBus;
+//! - [`Part`] is any of the last three: killed, stopped, frozen and brought back;
+//! - [`Stack`] is all of them, ready; with the feature `containers`, `containers::Stack` is the same in Docker containers.
 //!
 //! Must be used inside a tokio runtime with I/O and time. Nothing here reads a configuration of the product.
 
+mod brain;
+mod configuration;
+#[cfg(feature = "containers")]
+pub mod containers;
+pub mod http;
 mod nats;
+mod part;
 mod port;
 mod process;
+mod programs;
+mod secrets;
+mod shield;
+mod stack;
+mod valkey;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use brain::Brain;
 pub use nats::{NatsOptions, NatsServer};
+pub use part::Part;
 pub use port::ReservedPort;
 pub use process::{Process, Program};
+pub use programs::Programs;
+pub use secrets::Secrets;
+pub use shield::Shield;
+pub use stack::{Stack, StackOptions};
+pub use valkey::Valkey;
 
 /// Why a part did not start, or did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +48,27 @@ pub enum StackError {
         name: String,
         /// What was looked for.
         program: PathBuf,
+    },
+    /// A part of this repository was not built.
+    #[error("{name}: {program} is not there; make it with: {make}")]
+    NotBuilt {
+        /// The part.
+        name: &'static str,
+        /// What was looked for.
+        program: PathBuf,
+        /// The command that makes it.
+        make: &'static str,
+    },
+    /// The Docker engine refused something.
+    #[cfg(feature = "containers")]
+    #[error("{name}: {doing}: {error}")]
+    Engine {
+        /// The part.
+        name: String,
+        /// What was tried.
+        doing: &'static str,
+        /// What the engine, or the way to it, says.
+        error: Box<testcontainers::TestcontainersError>,
     },
     /// The system refused something.
     #[error("{name}: {doing}: {error}")]

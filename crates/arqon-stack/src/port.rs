@@ -21,9 +21,17 @@ impl ReservedPort {
     /// # Errors
     /// There is none.
     pub fn take() -> io::Result<Self> {
+        Self::take_this(0)
+    }
+
+    /// Takes one port; 0 means a free one.
+    ///
+    /// # Errors
+    /// Another program listens there, or there is no free one.
+    pub fn take_this(port: u16) -> io::Result<Self> {
         let holder = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         holder.set_reuse_address(true)?;
-        holder.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        holder.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
         let address = holder.local_addr()?.as_socket();
         let port = address.ok_or(io::ErrorKind::AddrNotAvailable)?.port();
         Ok(Self { port, _holder: holder })

@@ -1,5 +1,6 @@
 //! Tasks of the repository, as `cargo xtask <task>`.
 
+mod engine;
 mod run;
 mod steps;
 mod tidy;
@@ -32,6 +33,12 @@ enum Task {
     Ci,
     /// What takes hours: 500 seeds of every scenario, minutes of every fuzz target, the tests in release.
     Nightly,
+    /// Run a command while a Docker engine runs; if none does, one is started for it and ended after it.
+    Docker {
+        /// The command.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
         Task::Test { yes } => run::run(root, tools::TEST, steps::TEST, yes),
         Task::Ci => run::run(root, tools::TEST, steps::TEST, true),
         Task::Nightly => run::run(root, tools::NIGHTLY, steps::NIGHTLY, true),
+        Task::Docker { command } => engine::run(root, &command),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,

@@ -25,7 +25,7 @@ defmodule ArqonBrain.Rooms.Room do
   @impl true
   def init(argument) do
     state = %{
-      subject: :binary.copy(argument.subject),
+      subject: argument.subject,
       life: Lifecycle.new(argument.generation),
       shard: argument.shard,
       sender: argument.sender,

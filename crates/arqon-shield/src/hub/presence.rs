@@ -1,6 +1,7 @@
 //! Between the presence agent, the shards and the spine.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arqon_presence::agent::{AgentOutput, Order};
@@ -133,6 +134,7 @@ impl<P: Spine> Hub<P> {
                     tracing::error!(
                         "another live Shield has this name: change shield.id in one of the two configs"
                     );
+                    self.ports.shared.conflict.store(true, Ordering::Relaxed);
                     self.ports.shared.drain_ordered.notify_one();
                 }
             }

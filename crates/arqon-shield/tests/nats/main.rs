@@ -3,6 +3,7 @@
 mod admission;
 mod faults;
 mod permissions;
+mod process;
 mod support;
 
 use arqon_shield::spine::suite;

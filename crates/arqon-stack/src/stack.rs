@@ -1,0 +1,177 @@
+//! The whole stack as processes.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::configuration::{self, Surroundings};
+use crate::{Brain, NatsOptions, NatsServer, Programs, ReservedPort, Secrets, Shield, StackError, Valkey};
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct StackOptions {
+    /// How many Shields.
+    pub shields: usize,
+    /// How many Brains. Without any, a Shield is ready when it is ready and degraded.
+    pub brains: usize,
+    /// Their programs.
+    pub programs: Programs,
+    /// Keys of `config.toml` that differ from the defaults, such as `presence.lease`, for every Shield and Brain.
+    pub settings: toml::Table,
+    /// The folder for configurations, secrets, logs and data. None: a temporary one, removed with the stack.
+    pub folder: Option<PathBuf>,
+    /// The ports for clients and for the admin port of the first Shields. The others get free ones.
+    pub ports: Vec<[u16; 2]>,
+}
+
+impl StackOptions {
+    /// Two Shields and two Brains on free ports.
+    #[must_use]
+    pub fn new(programs: Programs) -> Self {
+        Self {
+            shields: 2,
+            brains: 2,
+            programs,
+            settings: toml::Table::new(),
+            folder: None,
+            ports: Vec::new(),
+        }
+    }
+}
+
+/// Shields, Brains, a nats-server and a Valkey, as processes of this one: dropped, it kills them all.
+///
+/// The parts are public, because a test takes them away one by one. Their ports stay theirs until the stack is dropped.
+#[derive(Debug)]
+pub struct Stack {
+    /// `shield-1` and so on.
+    pub shields: Vec<Shield>,
+    /// `brain-1` and so on.
+    pub brains: Vec<Brain>,
+    /// The spine.
+    pub nats: NatsServer,
+    /// What the Brains remember.
+    pub valkey: Valkey,
+    secrets: Secrets,
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+impl Stack {
+    /// Starts everything and returns when all of it is ready.
+    ///
+    /// # Errors
+    /// A program is missing, or a part does not become ready: then what it wrote is in the error.
+    ///
+    /// # Cancel safety
+    /// Cancelled, what was started is killed.
+    pub async fn start(options: &StackOptions) -> Result<Self, StackError> {
+        options.programs.check(options.shields > 0, options.brains > 0)?;
+        let (folder, temporary) = folder(options)?;
+        let secrets = Secrets::make(&folder, false)?;
+        let passwords = std::fs::read_to_string(&secrets.nats_passwords);
+        let passwords = passwords.map_err(StackError::io("nats-server", "cannot read its passwords"))?;
+        let nats = NatsServer::start(&NatsOptions {
+            binary: options.programs.nats.clone(),
+            config: configuration::NATS.to_owned(),
+            files: vec![(configuration::NATS_PASSWORDS.to_owned(), passwords)],
+        })
+        .await?;
+        let mut valkey = Valkey::prepare(options.programs.valkey.as_deref(), &folder)?;
+        valkey.part.restart().await?;
+
+        let surroundings = Surroundings {
+            nats: nats.url(),
+            valkey: (valkey.address().ip().to_string(), valkey.address().port()),
+            secrets: &secrets,
+            settings: &options.settings,
+        };
+        let shields = shields(options, &folder, &surroundings)?;
+        let brains = brains(options, &folder, &surroundings)?;
+        let mut stack = Self { shields, brains, nats, valkey, secrets, folder, _temporary: temporary };
+        stack.launch().await?;
+        Ok(stack)
+    }
+
+    /// All at once, because each waits for others.
+    async fn launch(&mut self) -> Result<(), StackError> {
+        let brains = self.brains.iter_mut().map(|brain| &mut brain.part);
+        let shields = self.shields.iter_mut().map(|shield| &mut shield.part);
+        let mut parts: Vec<_> = brains.chain(shields).collect();
+        for part in &mut parts {
+            part.launch().await?;
+        }
+        for part in parts {
+            part.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends it in order: Shields tell their clients and the Brains, then Brains, then the rest.
+    ///
+    /// # Errors
+    /// The first part that does not end in time; all are killed then.
+    pub async fn stop(mut self) -> Result<(), StackError> {
+        for shield in &mut self.shields {
+            shield.part.stop().await?;
+        }
+        for brain in &mut self.brains {
+            brain.part.stop().await?;
+        }
+        self.nats.stop().await?;
+        self.valkey.part.stop().await
+    }
+
+    /// Its secrets: with the token key, a test signs its tokens.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Where configurations, logs and data are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+fn folder(options: &StackOptions) -> Result<(PathBuf, Option<TempDir>), StackError> {
+    if let Some(folder) = &options.folder {
+        std::fs::create_dir_all(folder).map_err(StackError::io("stack", "cannot make its folder"))?;
+        return Ok((folder.clone(), None));
+    }
+    let temporary = tempfile::tempdir().map_err(StackError::io("stack", "cannot make a folder"))?;
+    Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+fn shields(
+    options: &StackOptions,
+    folder: &Path,
+    surroundings: &Surroundings<'_>,
+) -> Result<Vec<Shield>, StackError> {
+    let shield = |i: usize| {
+        let name = format!("shield-{}", i + 1);
+        let [clients, admin] = options.ports.get(i).copied().unwrap_or_default();
+        let take =
+            |port| ReservedPort::take_this(port).map_err(StackError::io(&name, "cannot take its port"));
+        let ports = [take(clients)?, take(admin)?];
+        let brains = options.brains > 0;
+        Shield::prepare(&name, &options.programs.shield, folder, ports, brains, |clients, admin| {
+            surroundings.shield(&name, clients, admin)
+        })
+    };
+    (0..options.shields).map(shield).collect()
+}
+
+fn brains(
+    options: &StackOptions,
+    folder: &Path,
+    surroundings: &Surroundings<'_>,
+) -> Result<Vec<Brain>, StackError> {
+    let brain = |i: usize| {
+        let name = format!("brain-{}", i + 1);
+        let release = &options.programs.brain;
+        Brain::prepare(&name, release, folder, |admin| surroundings.brain(&name, admin))
+    };
+    (0..options.brains).map(brain).collect()
+}
