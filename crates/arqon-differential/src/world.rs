@@ -279,8 +279,14 @@ impl<'a> World<'a> {
             }
         }
         self.deliver(&others)?;
-        // Which changes of the same instant an answer shows is not told: it comes behind all of them.
-        self.deliver(&questions)
+        // Which changes of the same instant an answer shows, and which of two orders has the lower number, is not told: questions
+        // come behind all of them, one by one.
+        for (i, flights) in questions {
+            for flight in flights {
+                self.deliver(&BTreeMap::from([(i, vec![flight])]))?;
+            }
+        }
+        Ok(())
     }
 
     fn deliver(&mut self, to: &BTreeMap<usize, Vec<Flight>>) -> Result<()> {
