@@ -54,7 +54,7 @@ enum Command {
     },
     /// Carry out traces that were kept.
     Replay {
-        /// Files such as vectors/traces/*.json.
+        /// Files, or folders of them, such as vectors/traces.
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Print all that both worlds have shown.
@@ -71,9 +71,12 @@ struct Other {
     /// `elixir`, `rust`, or the name of a bug that is planted into the model.
     #[arg(long, default_value = "elixir")]
     other: String,
-    /// The folder of the Elixir Brain, compiled by `MIX_ENV=test mix compile`.
+    /// The folder of the Elixir Brain.
     #[arg(long, default_value = "brain")]
     brain: PathBuf,
+    /// Do not compile the Elixir Brain first.
+    #[arg(long)]
+    compiled: bool,
     /// The nats-server; none: target/venv/bin/nats-server or that of the PATH.
     #[arg(long)]
     nats_server: Option<PathBuf>,
@@ -94,6 +97,9 @@ impl Others {
             })
         };
         if other.other == "elixir" {
+            if !other.compiled {
+                compile(&other.brain)?;
+            }
             let parts = Parts { brain: other.brain.clone(), nats_server: other.nats_server.clone() };
             return Ok(Self::Elixir(Box::new(Bench::start(&parts, &NAMES, Times::TEST).await?)));
         }
@@ -154,13 +160,22 @@ fn compare(plan: &Plan, others: &mut Others, traffic: bool) -> Result<(Record, R
     Ok((model, other, wrong))
 }
 
-fn main() -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     // The processes of the other world belong to this runtime.
-    runtime.block_on(act(Cli::parse()))
+    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(act(cli))) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
 }
 
-async fn act(cli: Cli) -> Result<ExitCode> {
+/// Returns how many differences there are.
+async fn act(cli: Cli) -> Result<u64> {
     let mut totals = Totals::default();
     match cli.command {
         Command::Run { traces, seed, rooms, bursts, keep, shrink: tries, differences, other } => {
@@ -182,7 +197,7 @@ async fn act(cli: Cli) -> Result<ExitCode> {
         }
         Command::Replay { files, verbose, other } => {
             let mut others = Others::start(&other).await?;
-            for file in files {
+            for file in traces(files)? {
                 let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
                 let plan = Plan::from_json(&text).with_context(|| file.display().to_string())?;
                 let (model, record, wrong) = compare(&plan, &mut others, verbose)?;
@@ -201,7 +216,34 @@ async fn act(cli: Cli) -> Result<ExitCode> {
         }
     }
     println!("{totals}");
-    Ok(if totals.differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(totals.differences)
+}
+
+/// The files of a list of files and folders.
+fn traces(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path);
+            continue;
+        }
+        let entries = std::fs::read_dir(&path).with_context(|| path.display().to_string())?;
+        let mut found = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        found.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+        found.sort();
+        files.extend(found);
+    }
+    anyhow::ensure!(!files.is_empty(), "there is no trace");
+    Ok(files)
+}
+
+/// Compiles the Elixir Brain with what only tests need.
+fn compile(brain: &Path) -> Result<()> {
+    let mix =
+        std::process::Command::new("mix").arg("compile").current_dir(brain).env("MIX_ENV", "test").status();
+    let status = mix.context("mix cannot be run: install Elixir, see brain/README.md")?;
+    anyhow::ensure!(status.success(), "mix compile has failed in {}", brain.display());
+    Ok(())
 }
 
 fn keep_small(plan: &Plan, seed: u64, keep: &Path, tries: u32, others: &mut Others) -> Result<PathBuf> {
