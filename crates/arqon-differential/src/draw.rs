@@ -134,6 +134,7 @@ impl Draw {
                 let (room, n) = (self.room(), u32::try_from(self.random.below(4)).unwrap_or(0));
                 self.steps.push(Step::Members { agent, room, n });
             }
+            18 if self.random.percent(20) => self.crowd(agent),
             18 => {
                 let (room, on) = (self.room(), self.random.percent(60));
                 self.steps.push(Step::Watch { agent, room, on });
@@ -177,6 +178,17 @@ impl Draw {
         rooms.push(room);
         let user = *user;
         self.steps.push(Step::Track { agent, session, room, user, bytes, stamp });
+    }
+
+    /// More of one room and Shield than fits one message.
+    fn crowd(&mut self, agent: usize) {
+        let room = self.room();
+        for _ in 0..9 + self.random.below(6) {
+            self.next += 1;
+            let (session, user) = (self.next, self.random.below(12));
+            self.sessions.insert((agent, session), (user, vec![room]));
+            self.steps.push(Step::Track { agent, session, room, user, bytes: 4_000, stamp: 0 });
+        }
     }
 
     fn untrack(&mut self) {
@@ -287,7 +299,11 @@ impl Draw {
             3 | 4 => Question::Shields,
             5 => Question::Kick(self.random.below(12)),
             6 => Question::CloseRoom(self.room()),
+            // Also one that nobody has heard of.
+            7 if self.random.percent(30) => Question::Drain(9),
             7 => Question::Drain(self.agent()),
+            // Now and then for longer than anybody may.
+            8 if self.random.percent(20) => Question::Revoke(self.random.below(12), 31 * 24 * 3_600_000),
             8 | 9 => Question::Revoke(self.random.below(12), GRID_MS * self.random.below(5_000)),
             10 => Question::Set {
                 known: self.random.percent(70),

@@ -185,6 +185,9 @@ async fn act(cli: Cli) -> Result<u64> {
                 let (model, record, wrong) =
                     compare(&plan, &mut others, false).with_context(|| format!("seed {seed}"))?;
                 totals.add(&plan, &model, &record);
+                if totals.traces.is_multiple_of(100) {
+                    eprintln!("{totals}");
+                }
                 let Some(wrong) = wrong else { continue };
                 totals.differences += 1;
                 println!("seed {seed}: {wrong}");
