@@ -95,6 +95,11 @@ impl Agent {
             up.insert(ShieldId::parse(&vouched.shield).map_err(|_| Malformed)?, vouched.incarnation);
         }
         self.compare_shared(from, beacon.shared, now);
+        let listed = up.get(&self.config.shield) == Some(&self.incarnation);
+        if !beacon.warming && !listed {
+            // It hears us no more, or not yet: what we say to it is lost, and it says hello that ends this.
+            self.peers.set_registered(from, false);
+        }
         let newer = self.peers.beacon(from, beacon.warming, up);
         // First who is shown, so that what goes with an old life is held for its grace.
         self.evaluate(now);
