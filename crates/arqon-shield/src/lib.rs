@@ -11,6 +11,8 @@
 pub mod config;
 
 pub mod admin;
+mod admin_port;
+pub mod api;
 pub mod app;
 pub mod auth;
 pub mod embedded;
