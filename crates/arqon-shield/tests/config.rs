@@ -188,6 +188,54 @@ fn impossible_combinations_name_both_values() {
 }
 
 #[test]
+fn what_belongs_to_nats_is_refused_where_it_cannot_work() {
+    let nats = "[spine]\nkind = \"nats\"\nservers = [\"nats://a:1\"]\n";
+    for (text, wanted) in [
+        (
+            "[spine]\nservers = [\"nats://a:1\"]\n".to_owned(),
+            "config.toml:2:11: spine.servers is set but spine.kind is \"memory\"",
+        ),
+        ("[spine]\ntls_required = true\n".to_owned(), "config.toml:2:16: spine.tls_required is set but"),
+        (
+            "[spine]\nkind = \"nats\"\n".to_owned(),
+            "config.toml:2:8: spine.kind is \"nats\" but spine.servers is []",
+        ),
+        (
+            "[spine]\nkind = \"nats\"\nservers = [\"nats://a:1\", \"http://b\"]\n".to_owned(),
+            "config.toml:3:26: spine.servers.1: ",
+        ),
+        (
+            format!("{nats}user = \"shield\"\n"),
+            "config.toml:4:8: spine.user is set but spine.password_file is not",
+        ),
+        (
+            format!("{nats}password_file = \"p\"\n"),
+            "config.toml:4:17: spine.password_file is set but spine.user is not",
+        ),
+        (
+            format!("{nats}nkey_file = \"n\"\ncreds_file = \"c\"\n"),
+            "config.toml:5:14: spine.creds_file is set but so is spine.nkey_file",
+        ),
+        (
+            format!("{nats}user = \"u\"\npassword_file = \"p\"\nnkey_file = \"n\"\n"),
+            "config.toml:6:13: spine.nkey_file is set but so is spine.password_file",
+        ),
+        (
+            format!("{nats}tls_cert_file = \"c\"\n"),
+            "config.toml:4:17: spine.tls_cert_file is set but spine.tls_key_file is not",
+        ),
+    ] {
+        let said = complaint(&text);
+        assert!(said.starts_with(wanted), "{said}\nwanted {wanted}");
+    }
+    let said = complaint("[spine]\nkind = \"nats\"\nservers = [\"nats://user:hunter2@a:1\"]\n");
+    assert!(said.contains("spine.password_file") && !said.contains("hunter2"), "{said}");
+    parsed(&format!(
+        "{nats}user = \"u\"\npassword_file = \"p\"\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\n"
+    ));
+}
+
+#[test]
 fn a_secret_written_into_the_file_is_not_repeated() {
     let inline = complaint("[[auth.keys]]\nkid = \"a\"\nalg = \"HS256\"\nsecret = \"hunter2hunter2\"\n");
     assert!(inline.contains("unknown key \"secret\"") && !inline.contains("hunter2"), "{inline}");

@@ -44,7 +44,7 @@ const PYTHON3: Tool = Tool {
 /// A copy of the requirements is left beside the packages: a changed list is seen as missing.
 const PACKAGES: Tool = Tool {
     name: "the packages of tests/requirements.txt, in target/venv",
-    why: "the tests with foreign clients",
+    why: "the tests with foreign clients and with a real nats-server",
     check: &["cmp", "--silent", "tests/requirements.txt", "target/venv/requirements.txt"],
     install: &[
         &["python3", "-m", "venv", "target/venv"],

@@ -317,6 +317,10 @@ impl Config {
         for (key, message) in self.valkey.impossible() {
             rules.broken(&[key], message);
         }
+        for (keys, message) in self.spine.impossible() {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            rules.broken(&keys, message);
+        }
         if self.auth.audience.is_empty() {
             rules.broken(
                 &["auth.audience"],

@@ -17,6 +17,7 @@ mod error;
 mod limits;
 mod names;
 mod section;
+mod spine;
 mod tables;
 mod text;
 mod units;
@@ -25,9 +26,10 @@ pub use brain::{BrainTable, ValkeyConfig};
 pub(crate) use check::nearest;
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;
+pub use spine::{SpineConfig, SpineKind};
 pub use tables::{
     Algorithm, AuthConfig, DrainConfig, KeyConfig, LogConfig, LogLevel, OriginConfig, PresenceConfig,
-    RoomRule, ShieldTable, SlowConsumer, SpineConfig, SpineKind,
+    RoomRule, ShieldTable, SlowConsumer,
 };
 pub use text::{Doc, default_toml, doc, docs};
 pub use units::{ByteSize, UnitError, parse_duration, show_duration};

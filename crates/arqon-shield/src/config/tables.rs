@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names;
 use super::section::{Key, Section, section};
-use super::units::{self, ByteSize};
+use super::units;
 
 section! {
     /// The process itself.
@@ -60,35 +60,6 @@ section! {
         /// Origins of web pages that may connect, such as `["https://app.example.com"]`. Default []: only pages whose host and port are those
         /// of the request itself. A port of * stands for any. ["*"] lets every page of the web use a token it has got hold of.
         allowed: Vec<String> = Vec::new(),
-    }
-}
-
-section! {
-    /// What carries publications between Shields.
-    SpineConfig = "spine" {
-        /// "memory": inside this process, for one Shield alone. Default "memory".
-        kind: SpineKind = SpineKind::Memory,
-        /// How long a subscribe or publish waits for the spine before it is answered unavailable or outcome_unknown. Default 2s.
-        /// Shorter than a usual reconnect: clients see errors that were none.
-        #[serde(with = "units::duration")]
-        barrier_deadline: Duration = Duration::from_secs(2),
-        /// How often the last sequence numbers of recently active rooms are announced. Default 1s: the time within which the loss of the last
-        /// publication of a room is noticed.
-        #[serde(with = "units::duration")]
-        tail_interval: Duration = Duration::from_secs(1),
-        /// How long a room is announced after its last publication; at least tail_interval. Default 10s. A link that was down for
-        /// longer is reported as a gap of unknown size.
-        #[serde(with = "units::duration")]
-        tail_for: Duration = Duration::from_secs(10),
-        /// How long a msg_id is remembered, so that a retry is delivered once; at least barrier_deadline, after which clients retry.
-        /// Default 2m. Longer: more memory per busy room.
-        #[serde(with = "units::duration")]
-        dedupe_for: Duration = Duration::from_secs(120),
-        /// Bytes that wait between this Shield and the spine, each way. Default 8MiB. When full, publishes are answered overloaded and what arrives
-        /// is dropped and told as a gap. At least message_bytes_max.
-        queue_bytes_max: ByteSize = ByteSize::mib(8),
-        /// Messages that wait between this Shield and the spine, each way. Default 65536.
-        queue_messages_max: u32 = 65_536,
     }
 }
 
@@ -244,14 +215,6 @@ impl Algorithm {
             Self::EdDSA => "EdDSA",
         }
     }
-}
-
-/// What the spine is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpineKind {
-    /// In this process.
-    Memory,
 }
 
 /// How much is logged.

@@ -1,7 +1,7 @@
 //! What shards and the hub say to each other, over bounded channels.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arqon_presence::agent::{AskError, KickTarget};
 use arqon_presence::shared::Revocation;
@@ -9,6 +9,7 @@ use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Peer;
 use arqon_proto::id::{SessionId, Subject, User};
+use arqon_proto::message::Encoding;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -114,13 +115,56 @@ pub(crate) struct Member {
     pub(crate) metas: Vec<(SessionId, Bytes)>,
 }
 
-/// A room's presence at one version.
+/// A room's presence at one version, for all that ask for it meanwhile.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) version: u64,
-    pub(crate) members: Vec<Member>,
+    members: Vec<Member>,
+    page_max: usize,
     pub(crate) users: u64,
     pub(crate) members_total: u64,
+    /// Each page as a WebSocket message, in both encodings; made by the first who needs it.
+    encoded: [Box<[OnceLock<Bytes>]>; 2],
+}
+
+impl Snapshot {
+    pub(crate) fn new(
+        version: u64,
+        members: Vec<Member>,
+        page_max: u32,
+        users: u64,
+        members_total: u64,
+    ) -> Self {
+        let page_max = page_max.max(1) as usize;
+        let pages = || (0..members.len().div_ceil(page_max).max(1)).map(|_| OnceLock::new()).collect();
+        let encoded = [pages(), pages()];
+        Self { version, members, page_max, users, members_total, encoded }
+    }
+
+    /// How many pages there are; one at least.
+    pub(crate) fn pages(&self) -> usize {
+        self.encoded[0].len()
+    }
+
+    pub(crate) fn members_of(&self, page: usize) -> &[Member] {
+        let from = (page * self.page_max).min(self.members.len());
+        let to = (from + self.page_max).min(self.members.len());
+        &self.members[from..to]
+    }
+
+    /// A page as a WebSocket message; `write` makes it.
+    pub(crate) fn page(&self, page: usize, encoding: Encoding, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        let half = match encoding {
+            Encoding::Json => 0,
+            Encoding::Protobuf => 1,
+        };
+        let Some(cell) = self.encoded[half].get(page) else { return &[] };
+        cell.get_or_init(|| {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            bytes.into()
+        })
+    }
 }
 
 /// What changed up to one version.

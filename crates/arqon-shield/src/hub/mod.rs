@@ -10,7 +10,7 @@ mod ports;
 mod presence;
 mod rooms;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use arqon_presence::agent::Agent;
 use arqon_presence::wire;
 use arqon_proto::code::ErrorCode;
+use arqon_proto::id::Subject;
 use arqon_proto::link::{Link, Outgoing, SpineEvent};
 use arqon_proto::message::Payload;
 use arqon_proto::time::Now;
@@ -26,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 use crate::metrics::{Counter, Gauge};
 use crate::shared::Shared;
 use crate::spine::Spine;
-use message::{AckTo, Outbox, Publish, ToHub, ToShard, room_for_one};
+use message::{AckTo, Outbox, Publish, Snapshot, ToHub, ToShard, room_for_one};
 use operate::Operations;
 use ports::Ports;
 use rooms::HubRooms;
@@ -38,6 +39,8 @@ pub(crate) struct Hub<P> {
     agent: Agent,
     ports: Ports<P>,
     operations: Operations,
+    /// Of large rooms, the last asked for behind.
+    snapshots: VecDeque<(Subject, Arc<Snapshot>)>,
 }
 
 impl<P: Spine> Hub<P> {
@@ -63,7 +66,7 @@ impl<P: Spine> Hub<P> {
         ports.shared.check("started", true, false, "running");
         ports.shared.check("spine", false, false, "connecting");
         ports.shared.check("shared", false, false, "what is revoked is not known yet");
-        Self { link, agent, ports, operations: Operations::default() }
+        Self { link, agent, ports, operations: Operations::default(), snapshots: VecDeque::new() }
     }
 
     /// Serves until `stop` says true and nothing waits any more, or all shards have gone.
@@ -82,14 +85,12 @@ impl<P: Spine> Hub<P> {
                 received = inbox.recv_many(&mut batch, MESSAGES_PER_TURN) => {
                     if received == 0 {
                         // The shards may be gone before this task sees `stop`.
-                        self.farewell();
-                        return;
+                        return self.farewell().await;
                     }
                 }
                 changed = stop.changed() => {
                     if changed.is_err() || *stop.borrow() {
-                        self.farewell();
-                        return;
+                        return self.farewell().await;
                     }
                 }
                 () = room_for_one(stuck) => {}
@@ -138,7 +139,7 @@ impl<P: Spine> Hub<P> {
             }
             ToHub::Leave { shard, subject } => {
                 if self.ports.rooms.leave(&subject, shard) {
-                    self.agent.unwatch(&subject);
+                    self.unwatch(&subject);
                     self.link.leave(&subject, now, &mut self.ports);
                 }
             }

@@ -137,7 +137,7 @@ impl<P: Spine> Hub<P> {
             if limited {
                 self.agent.watch(subject, now);
             } else {
-                self.agent.unwatch(subject);
+                self.unwatch(subject);
             }
         }
     }

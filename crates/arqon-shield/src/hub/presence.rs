@@ -1,14 +1,23 @@
 //! Between the presence agent, the shards and the spine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arqon_presence::agent::{AgentOutput, Order};
 use arqon_presence::view;
+use arqon_proto::id::Subject;
 use arqon_proto::time::Now;
 
 use super::Hub;
 use super::message::{Diff, Member, Snapshot, ToHub, ToShard};
 use crate::spine::Spine;
+
+/// Rooms whose snapshot is kept for the next that asks.
+const SNAPSHOTS_KEPT: usize = 16;
+/// Users from which on it is worth it.
+const SHARED_FROM: u64 = 64;
+/// How long the last words may take to reach the spine's socket.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
 
 impl<P: Spine> Hub<P> {
     /// A shard's news for presence.
@@ -29,14 +38,14 @@ impl<P: Spine> Hub<P> {
                     self.agent.watch(&subject, now);
                 }
                 let Some(room) = self.ports.rooms.key_in(&subject, shard) else { return };
-                let snapshot = Arc::new(self.snapshot(&subject));
+                let snapshot = self.snapshot(&subject);
                 // Diffs up to the snapshot's version go to the earlier watchers first, and not again to this one.
                 self.presence_outputs(now);
                 self.ports.tell_shard(shard, ToShard::Snapshot { room, conn, snapshot });
             }
             ToHub::Unwatch { shard, subject } => {
                 if self.ports.rooms.watch(&subject, shard, false) {
-                    self.agent.unwatch(&subject);
+                    self.unwatch(&subject);
                 }
             }
             ToHub::Join { .. }
@@ -47,16 +56,36 @@ impl<P: Spine> Hub<P> {
         }
     }
 
-    fn snapshot(&mut self, subject: &arqon_proto::id::Subject) -> Snapshot {
-        match self.agent.view(subject) {
-            None => Snapshot { version: 0, members: Vec::new(), users: 0, members_total: 0 },
-            Some(view) => Snapshot {
-                version: view.version(),
-                members: view.members(None).map(member).collect(),
-                users: view.users(),
-                members_total: view.member_count(),
-            },
+    /// Forgets who is in a room, and the version that this was.
+    pub(super) fn unwatch(&mut self, subject: &Subject) {
+        self.snapshots.retain(|(of, _)| of != subject);
+        self.agent.unwatch(subject);
+    }
+
+    /// The room as it is now. Those who ask between two changes share one: in a large room with many arrivals, copying
+    /// it for each of them would be most of the work.
+    fn snapshot(&mut self, subject: &Subject) -> Arc<Snapshot> {
+        let page_max = self.ports.shared.config.presence.page_members_max;
+        let Some(view) = self.agent.view(subject) else {
+            return Arc::new(Snapshot::new(0, Vec::new(), page_max, 0, 0));
+        };
+        let numbers = (view.version(), view.users(), view.member_count());
+        if let Some((_, last)) = self.snapshots.iter().find(|(of, _)| of == subject)
+            && (last.version, last.users, last.members_total) == numbers
+        {
+            return Arc::clone(last);
         }
+        let (version, users, members_total) = numbers;
+        let members = view.members(None).map(member).collect();
+        let snapshot = Arc::new(Snapshot::new(version, members, page_max, users, members_total));
+        self.snapshots.retain(|(of, _)| of != subject);
+        if users >= SHARED_FROM {
+            if self.snapshots.len() >= SNAPSHOTS_KEPT {
+                self.snapshots.pop_front();
+            }
+            self.snapshots.push_back((subject.clone(), Arc::clone(&snapshot)));
+        }
+        snapshot
     }
 
     /// Does what the agent wants.
@@ -75,6 +104,7 @@ impl<P: Spine> Hub<P> {
                     self.link.unsubscribe_control(&subject, now, &mut self.ports);
                 }
                 AgentOutput::Diff { subject, diff } => {
+                    self.snapshots.retain(|(of, _)| *of != subject);
                     let diff = Arc::new(Diff {
                         version: diff.version,
                         joins: diff.joins.into_iter().map(member).collect(),
@@ -126,10 +156,13 @@ impl<P: Spine> Hub<P> {
     }
 
     /// Says goodbye to the Brains: the sessions that are left wait out the grace period there.
-    pub(super) fn farewell(&mut self) {
+    pub(super) async fn farewell(&mut self) {
         let now = self.ports.shared.now();
         self.agent.stop(now);
         self.presence_outputs(now);
+        // A spine that takes nothing any more takes no goodbye either: the lease runs out then.
+        let sent = std::future::poll_fn(|cx| self.ports.spine.poll_sent(cx));
+        let _ = tokio::time::timeout(FAREWELL_WITHIN, sent).await;
     }
 }
 

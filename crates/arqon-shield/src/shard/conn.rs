@@ -11,6 +11,7 @@ use arqon_proto::session::{RoomKey, Session};
 use arqon_proto::ws::{self, Decoder, Opcode};
 use bytes::Bytes;
 
+use super::presence::Paging;
 use super::rooms::{Batch, Memberships};
 use crate::env::Stream;
 use crate::shared::Permit;
@@ -46,6 +47,8 @@ pub(crate) struct ConnIo<S> {
     /// Publications left out by the egress queue, to be told once it has drained.
     pub(crate) dropped: Vec<(Key, u64)>,
     pub(crate) rooms: Memberships,
+    /// Snapshots of presence on their way.
+    pub(crate) paging: Option<Box<Paging>>,
     pub(crate) ending: Ending,
     /// When the shard's timer looks at this connection again.
     pub(crate) timer: Option<u64>,
@@ -101,6 +104,7 @@ impl<S: Stream> ConnIo<S> {
             egress: None,
             dropped: Vec::new(),
             rooms: Memberships::default(),
+            paging: None,
             ending: Ending::Open,
             timer: None,
             permit,

@@ -31,7 +31,7 @@ impl<S: Stream> Inner<S> {
                 }
             }
             ToShard::Gap { room, missed } => self.gap(room, missed),
-            ToShard::Snapshot { room, conn, snapshot } => self.presence_snapshot(room, conn, &snapshot),
+            ToShard::Snapshot { room, conn, snapshot } => self.presence_snapshot(room, conn, snapshot),
             ToShard::Diff { room, diff } => self.presence_diff(room, &diff),
             ToShard::Counts { room, users, members } => self.presence_counts(room, users, members),
             ToShard::Stale { stale } => self.presence_stale(stale),

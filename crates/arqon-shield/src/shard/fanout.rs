@@ -3,18 +3,14 @@
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
-use arqon_proto::message::{
-    Encoding, Member as MemberFrame, Meta, Payload, PresenceCount, PresenceDiff, PresenceState,
-    PublicationFrame, ServerBody, ServerFrame, Watch,
-};
+use arqon_proto::message::{Encoding, PublicationFrame, ServerBody, ServerFrame};
 use arqon_proto::spine::Publication;
 
 use super::Inner;
 use super::conn::{Delivered, SharedBatch};
 use super::host::write_frame;
-use super::rooms::{Batch, Excluded, half};
+use super::rooms::{Batch, Excluded};
 use crate::env::Stream;
-use crate::hub::message::{Diff, Member, Snapshot};
 use crate::metrics::Counter;
 use crate::slab::Key;
 
@@ -120,104 +116,6 @@ impl<S: Stream> Inner<S> {
         }
     }
 
-    /// Says one frame to every member that hears presence names (or counts).
-    fn say_to_watchers(&mut self, room: Key, watch: Watch, frame: &ServerFrame<'_>) {
-        let Self { conns, state, .. } = self;
-        let Some(entry) = state.rooms.get(room) else { return };
-        let mut to = Vec::new();
-        for members in &entry.members {
-            to.extend(members.iter().filter(|member| member.watch == watch).map(|member| member.conn));
-        }
-        let mut encoded: [Vec<u8>; 2] = Default::default();
-        for key in to {
-            let Some(conn) = conns.get_mut(key) else { continue };
-            if !conn.watching(room) {
-                continue;
-            }
-            let encoding = conn.session.encoding();
-            let bytes = &mut encoded[half(encoding)];
-            if bytes.is_empty() {
-                write_frame(bytes, encoding, frame);
-            }
-            state.control(key, &mut conn.io, |out| out.extend_from_slice(bytes));
-        }
-    }
-
-    pub(super) fn presence_diff(&mut self, room: Key, diff: &Diff) {
-        let Some(name) = self.room_name(room) else { return };
-        let body = ServerBody::PresenceDiff(PresenceDiff {
-            room: Cow::Borrowed(&name),
-            version: diff.version,
-            joins: diff.joins.iter().map(member_frame).collect(),
-            leaves: diff.leaves.iter().map(|user| Cow::Borrowed(user.as_str())).collect(),
-            updates: diff.updates.iter().map(member_frame).collect(),
-        });
-        self.say_to_watchers(room, Watch::Names, &ServerFrame { id: 0, body });
-    }
-
-    pub(super) fn presence_counts(&mut self, room: Key, users: u64, members: u64) {
-        if let Some(entry) = self.state.rooms.get_mut(room) {
-            entry.members_total = members;
-        }
-        let Some(name) = self.room_name(room) else { return };
-        let body = ServerBody::PresenceCount(PresenceCount { room: Cow::Borrowed(&name), users, members });
-        self.say_to_watchers(room, Watch::Counts, &ServerFrame { id: 0, body });
-    }
-
-    pub(super) fn presence_stale(&mut self, stale: bool) {
-        self.state.stale = stale;
-        let rooms: Vec<Key> = self.state.rooms.keys().collect();
-        for room in rooms {
-            if self.state.rooms.get(room).is_none_or(|entry| entry.watchers == 0) {
-                continue;
-            }
-            let Some(name) = self.room_name(room) else { continue };
-            let body = ServerBody::PresenceStale { room: Cow::Borrowed(&name), stale };
-            let frame = ServerFrame { id: 0, body };
-            self.say_to_watchers(room, Watch::Names, &frame);
-            self.say_to_watchers(room, Watch::Counts, &frame);
-        }
-    }
-
-    /// Sends the snapshot to a connection that began to watch; diffs reach it from now on.
-    pub(super) fn presence_snapshot(&mut self, room: Key, key: Key, snapshot: &Snapshot) {
-        let Some(name) = self.room_name(room) else { return };
-        let page_max = self.state.shared.config.presence.page_members_max.max(1) as usize;
-        let Self { conns, state, .. } = self;
-        let (Some(conn), Some(entry)) = (conns.get_mut(key), state.rooms.get(room)) else { return };
-        let encoding = conn.session.encoding();
-        let Some(membership) = conn.io.rooms.get_mut(room) else { return };
-        let watch = entry.members[half(encoding)].get(membership.at as usize).map(|member| member.watch);
-        if watch.is_none_or(|watch| watch == Watch::Nothing) {
-            // It has left and come back without watching since it asked.
-            return;
-        }
-        membership.watching = true;
-        let room = Cow::Borrowed(name.as_str());
-        if watch == Some(Watch::Counts) {
-            let (users, members) = (snapshot.users, snapshot.members_total);
-            let body = ServerBody::PresenceCount(PresenceCount { room: room.clone(), users, members });
-            state.say(key, &mut conn.io, encoding, &ServerFrame { id: 0, body });
-        } else {
-            let pages = snapshot.members.len().div_ceil(page_max).max(1);
-            for page in 0..pages {
-                let members = snapshot.members.iter().skip(page * page_max).take(page_max);
-                let body = ServerBody::PresenceState(PresenceState {
-                    room: room.clone(),
-                    version: snapshot.version,
-                    page: page as u32,
-                    last: page + 1 == pages,
-                    members: members.map(member_frame).collect(),
-                });
-                state.say(key, &mut conn.io, encoding, &ServerFrame { id: 0, body });
-            }
-        }
-        if state.stale {
-            let body = ServerBody::PresenceStale { room, stale: true };
-            state.say(key, &mut conn.io, encoding, &ServerFrame { id: 0, body });
-        }
-    }
-
     /// Tells every member that publications were lost.
     pub(super) fn gap(&mut self, room: Key, missed: Option<u64>) {
         // What arrived before the hole leaves before the news of it.
@@ -253,12 +151,4 @@ fn frames(batch: &Batch, half: usize) -> impl Iterator<Item = &[u8]> {
         start = end as usize;
         frame
     })
-}
-
-fn member_frame(member: &Member) -> MemberFrame<'_> {
-    let metas = member
-        .metas
-        .iter()
-        .map(|(session, meta)| Meta { session: Cow::Owned(session.to_string()), meta: Payload::Json(meta) });
-    MemberFrame { user: Cow::Borrowed(member.user.as_str()), metas: metas.collect() }
 }

@@ -11,6 +11,7 @@ mod conn;
 mod events;
 mod fanout;
 mod host;
+mod presence;
 mod read;
 mod rooms;
 mod task;
@@ -61,6 +62,8 @@ pub(crate) struct Inner<S> {
     slow: Vec<Key>,
     /// Connections whose socket failed this turn.
     dead: Vec<Key>,
+    /// Connections that read a snapshot and are not blocked.
+    paging: VecDeque<Key>,
     /// When rooms and gauges are looked at next, for that takes a look at every connection.
     housekeeping_at: u64,
 }
@@ -108,6 +111,7 @@ impl<S: Stream> Shard<S> {
             scratch: vec![0; SCRATCH_BYTES],
             slow: Vec::new(),
             dead: Vec::new(),
+            paging: VecDeque::new(),
             housekeeping_at: 0,
         };
         Rc::new(Self { inner: RefCell::new(inner), wake: Notify::new() })
@@ -165,6 +169,7 @@ impl<S: Stream> Inner<S> {
 
     /// Ends a turn: memberships that are live, publications, replies, failures, and news for the hub, in this order.
     fn finish_turn(&mut self, now: Now) {
+        self.write_pages();
         loop {
             while let Some((key, room)) = self.state.joined.pop_front() {
                 self.joined(key, room, now);
@@ -325,8 +330,8 @@ mod tests {
         inner.state.rooms.get_mut(room).expect("just made").members[0].push(member);
         let membership = Membership { room, at: 0, tracked: false, watching: false };
         inner.conns.get_mut(conn).expect("just made").io.rooms.push(membership);
-        let snapshot = Snapshot { version: 1, members: Vec::new(), users: 0, members_total: 1 };
-        inner.presence_snapshot(room, conn, &snapshot);
+        let snapshot = Arc::new(Snapshot::new(1, Vec::new(), 100, 0, 1));
+        inner.presence_snapshot(room, conn, snapshot);
         let io = &inner.conns.get(conn).expect("it stays").io;
         assert!(io.out.is_empty() && !io.rooms.is_watching(room), "it did not ask for presence");
     }

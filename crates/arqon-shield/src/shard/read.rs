@@ -27,6 +27,7 @@ impl<S: Stream> Inner<S> {
         let blocked = conn.io.egress.is_some();
         if blocked && conn.io.poll_egress(cx).is_ready() {
             self.tell_dropped(key);
+            self.page_on(key);
         }
         self.read(key, cx, now);
         self.finish_turn(now);

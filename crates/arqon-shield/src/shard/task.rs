@@ -26,7 +26,7 @@ impl<S: Stream> Future for ConnTask<S> {
         let mut inner = self.shard.inner.borrow_mut();
         let before = inner.state.timers.next();
         let done = inner.poll_conn(self.key, cx);
-        if inner.state.timers.next() != before || inner.state.hub.is_stuck() {
+        if inner.state.timers.next() != before || inner.state.hub.is_stuck() || !inner.paging.is_empty() {
             self.shard.wake.notify_one();
         }
         done
@@ -93,11 +93,15 @@ pub(crate) async fn run<S: Stream>(
                 drain.step(&mut inner, now);
             }
             inner.finish_turn(now);
+            if !inner.paging.is_empty() {
+                shard.wake.notify_one();
+            }
             if drain.as_ref().is_some_and(|drain| drain.is_over(&inner, now)) {
                 return;
             }
         }
-        if !events.is_empty() {
+        let paging = !shard.inner.borrow().paging.is_empty();
+        if !events.is_empty() || paging {
             // A turn is long when rooms are large: the sockets are read and written in between, or their clients would
             // look silent and slow.
             tokio::task::yield_now().await;

@@ -9,9 +9,11 @@
 //!   repeated.
 //! - Subjects match exactly. Messages of one publisher arrive in the order it sent them, across subjects, own ones
 //!   included: that is what makes a barrier.
+//! - A command that the spine refuses, because it is not permitted, has no effect and disturbs no other.
 //! - Whatever waits is bounded, and what is dropped is reported as [`SpineEvent::Dropped`] at its place in the order.
 
 mod memory;
+mod nats;
 mod queue;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -21,6 +23,8 @@ use std::task::{Context, Poll};
 pub use arqon_proto::link::{Full, SpineCommand, SpineEvent};
 
 pub use memory::{MemoryBroker, MemorySpine};
+pub(crate) use nats::parse_server;
+pub use nats::{NatsError, NatsSettings, NatsSpine};
 pub use queue::{EVENT_OVERHEAD, EventQueue};
 
 /// One client of a spine.
@@ -33,4 +37,16 @@ pub trait Spine: 'static {
 
     /// The next event. Cancel safe: an event is lost only if it was returned.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SpineEvent>;
+
+    /// How many commands the spine has refused so far: it stays up, and they have no effect. Only a spine with permissions has any.
+    fn refusals(&self) -> u64 {
+        0
+    }
+
+    /// Ready when every command taken so far has been handed to the system, so that this may be dropped without taking the
+    /// last word with it. A spine that hands over at once need not say more.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
 }

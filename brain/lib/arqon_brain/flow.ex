@@ -1,0 +1,103 @@
+defmodule ArqonBrain.Flow do
+  @moduledoc """
+  Messages between the processes of the Brain, with a count of those that wait.
+
+  A mailbox has no bound of its own: who sends something that digests repair uses `offer/3`, which refuses when too many wait.
+  The count is up to date even while the receiver is busy, and costs one atomic step. Receivers get `{:flow, message}` and call
+  `done/1` behind it.
+  """
+
+  @type address :: :directory | :sync | {:shard, non_neg_integer} | {:room, pid}
+
+  @key {__MODULE__, :counts}
+  @link {__MODULE__, :link}
+  @waiting_max 10_000
+
+  # Those processes' modules use this one.
+  @directory_name Module.concat(["ArqonBrain", "Directory"])
+  @sync_name Module.concat(["ArqonBrain", "Presence", "Sync"])
+  @shard_name Module.concat(["ArqonBrain", "Presence", "Shard"])
+
+  # Slots: everything that waits, Directory, sync, then the shards. Rooms count only into the first.
+  @all 1
+  @directory 2
+  @sync 3
+  @shards 4
+
+  @doc "Makes the counts, all of them zero."
+  @spec new(pos_integer) :: :ok
+  def new(shards), do: :persistent_term.put(@key, :atomics.new(@shards + shards, signed: true))
+
+  @doc "Remembers whether the spine can be reached, for a Directory that starts again."
+  @spec link(boolean) :: :ok
+  def link(up), do: :persistent_term.put(@link, up)
+
+  @doc "Whether the spine could be reached when it was last said."
+  @spec link?() :: boolean
+  def link?, do: :persistent_term.get(@link, false)
+
+  @doc "The name under which a process is registered."
+  @spec name(address) :: atom
+  def name(:directory), do: @directory_name
+  def name(:sync), do: @sync_name
+  def name({:shard, index}), do: Module.concat(@shard_name, Integer.to_string(index))
+
+  @doc "Sends a message that must not be dropped. If the process is gone, the message is, too."
+  @spec send(address, term) :: :ok
+  def send(address, message), do: deliver(address, slot(address), message)
+
+  @doc "Sends a message that may be dropped, because digests repair it."
+  @spec offer(address, term) :: :ok | :full
+  def offer(address, message) do
+    slot = slot(address)
+
+    if :atomics.get(counts(), slot) < @waiting_max,
+      do: deliver(address, slot, message),
+      else: :full
+  end
+
+  @doc "A message from `send/2` or `offer/2` has been worked upon, with everything it caused having been sent."
+  @spec done(address) :: :ok
+  def done(address), do: add(slot(address), -1)
+
+  @doc "A process starts with an empty mailbox, whatever its predecessor has left."
+  @spec reset(address) :: :ok
+  def reset(address) do
+    slot = slot(address)
+    left = :atomics.exchange(counts(), slot, 0)
+    :atomics.sub(counts(), @all, left)
+  end
+
+  @doc "Whether no message waits anywhere."
+  @spec idle?() :: boolean
+  def idle?, do: :atomics.get(counts(), @all) <= 0
+
+  defp deliver(address, slot, message) do
+    case whereis(address) do
+      nil ->
+        :ok
+
+      pid ->
+        add(slot, 1)
+        Kernel.send(pid, {:flow, message})
+        :ok
+    end
+  end
+
+  defp whereis({:room, pid}), do: pid
+  defp whereis(address), do: Process.whereis(name(address))
+
+  defp add(@all, n), do: :atomics.add(counts(), @all, n)
+
+  defp add(slot, n) do
+    :atomics.add(counts(), @all, n)
+    :atomics.add(counts(), slot, n)
+  end
+
+  defp slot(:directory), do: @directory
+  defp slot(:sync), do: @sync
+  defp slot({:shard, index}), do: @shards + index
+  defp slot({:room, _pid}), do: @all
+
+  defp counts, do: :persistent_term.get(@key)
+end

@@ -1,0 +1,25 @@
+defmodule ArqonBrain.Rooms.Generation do
+  @moduledoc "Numbers for the lives of rooms: the wall clock, and higher than any before, even if that clock was set back."
+
+  @key __MODULE__
+
+  @doc "Begins."
+  @spec new() :: :ok
+  def new, do: :persistent_term.put(@key, :atomics.new(1, signed: false))
+
+  @doc "The next one."
+  @spec next(non_neg_integer) :: pos_integer
+  def next(wall_ms) do
+    counter = :persistent_term.get(@key)
+    next(counter, :atomics.get(counter, 1), wall_ms)
+  end
+
+  defp next(counter, last, wall_ms) do
+    next = max(wall_ms, last + 1)
+
+    case :atomics.compare_exchange(counter, 1, last, next) do
+      :ok -> next
+      meanwhile -> next(counter, meanwhile, wall_ms)
+    end
+  end
+end

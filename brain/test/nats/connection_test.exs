@@ -1,0 +1,275 @@
+defmodule ArqonBrain.Nats.ConnectionTest do
+  use ExUnit.Case, async: false
+
+  import ExUnit.CaptureLog
+
+  alias ArqonBrain.{Health, NatsServer, OsProcess, RawNats}
+  alias ArqonBrain.Nats.Connection
+
+  @moduletag :tmp_dir
+  @moduletag capture_log: true
+
+  # Hands everything to the test.
+  defmodule Control do
+    def link(up), do: tell({:link, up})
+    def handle(subject, payload), do: tell({:handle, subject, payload})
+
+    defp tell(message), do: send(:persistent_term.get(__MODULE__), message)
+  end
+
+  setup do
+    :persistent_term.put(Control, self())
+    :ok
+  end
+
+  defp connect(servers, overrides \\ [], extra \\ []) do
+    spine = NatsServer.spine(servers, overrides)
+    options = [name: "brain-1", spine: spine, control: Control, extra: extra]
+    start_supervised!({Connection, options}, restart: :temporary)
+  end
+
+  defp server(context, config \\ "", port \\ OsProcess.free_port()) do
+    server = NatsServer.start(context.tmp_dir, config, port)
+    on_exit(fn -> NatsServer.stop(server) end)
+    server
+  end
+
+  defp spine_check, do: Enum.find(Health.readiness().checks, &(&1.name == :spine))
+
+  defp await_reason(part) do
+    OsProcess.wait_until(
+      fn -> spine_check().reason =~ part end,
+      "the reason #{part}; it is #{inspect(spine_check())}"
+    )
+  end
+
+  test "what is published arrives in order, and what is sent to the Brain's subjects is handled in order",
+       context do
+    server = server(context)
+    connect(server)
+    assert_receive {:link, true}, 5_000
+    assert spine_check().ok
+    client = RawNats.connect(server.port) |> RawNats.subscribe("_arqon.>", 1)
+
+    for n <- 1..2_000,
+        do: assert(:ok == Connection.publish("_arqon.shields", ["n", Integer.to_string(n)]))
+
+    client =
+      Enum.reduce(1..2_000, client, fn n, client ->
+        {{:msg, subject, _sid, _reply, payload}, client} =
+          RawNats.await(client, &match?({:msg, _, _, _, _}, &1))
+
+        assert {subject, payload} == {"_arqon.shields", "n#{n}"}
+        client
+      end)
+
+    for n <- 1..2_000,
+        do:
+          RawNats.publish(client, Enum.at(["_arqon.brain", "_arqon.brains"], rem(n, 2)), "m#{n}")
+
+    for n <- 1..2_000 do
+      assert_receive {:handle, subject, payload}, 5_000
+
+      assert {subject, payload} ==
+               {Enum.at(["_arqon.brain", "_arqon.brains"], rem(n, 2)), "m#{n}"}
+    end
+  end
+
+  test "a further subscription has its own handler, which is told where to reply", context do
+    server = server(context)
+
+    connect(server, [], [
+      {"_test.clock.brain-1",
+       fn reply, payload -> Connection.publish(reply, ["got ", payload]) end}
+    ])
+
+    assert_receive {:link, true}, 5_000
+    client = RawNats.connect(server.port) |> RawNats.subscribe("inbox.1", 1)
+    :ok = :gen_tcp.send(client.socket, "PUB _test.clock.brain-1 inbox.1 2\r\nhi\r\n")
+
+    assert {{:msg, "inbox.1", "1", nil, "got hi"}, _client} =
+             RawNats.await(client, &match?({:msg, _, _, _, _}, &1))
+  end
+
+  test "without a server nothing is taken, and the reason is told", context do
+    port = OsProcess.free_port()
+    connect(%{port: port})
+    await_reason("127.0.0.1:#{port}: connection refused")
+    assert {:error, :down} == Connection.publish("a", "b")
+    refute Health.readiness().ready
+    server(context, "", port)
+    assert_receive {:link, true}, 5_000
+    assert :ok == Connection.publish("a", "b")
+  end
+
+  test "a server that is killed is noticed and its successor found", context do
+    server = server(context)
+    connect(server)
+    assert_receive {:link, true}, 5_000
+    NatsServer.stop(server)
+    assert_receive {:link, false}, 5_000
+    assert {:error, :down} == Connection.publish("a", "b")
+    server(context, "", server.port)
+    assert_receive {:link, true}, 5_000
+    client = RawNats.connect(server.port)
+    RawNats.publish(client, "_arqon.brain", "again")
+    assert_receive {:handle, "_arqon.brain", "again"}, 5_000
+  end
+
+  test "the next server of the list takes over", context do
+    first = server(context)
+    second = server(context)
+    connect([first, second])
+    assert_receive {:link, true}, 5_000
+    # The order is drawn; the one that is used is the one that has our subscription.
+    used = if RawNats.connect(first.port) |> heard?(), do: first, else: second
+    NatsServer.stop(used)
+    assert_receive {:link, false}, 5_000
+    assert_receive {:link, true}, 5_000
+    other = if used == first, do: second, else: first
+    assert RawNats.connect(other.port) |> heard?()
+  end
+
+  # The second subscription of the same client is the proof that the first message was not for the Brain.
+  defp heard?(client) do
+    client = RawNats.subscribe(client, "probe", 1)
+    RawNats.publish(client, "_arqon.brain", "probe")
+    RawNats.sync(client)
+
+    receive do
+      {:handle, "_arqon.brain", "probe"} -> true
+    after
+      200 -> false
+    end
+  end
+
+  test "a server that stands still is noticed within five seconds, whatever waits to be written",
+       context do
+    server = server(context)
+    connect(server, queue_bytes_max: 16_777_216)
+    assert_receive {:link, true}, 5_000
+    OsProcess.signal(server.process, "STOP")
+    began = System.monotonic_time(:millisecond)
+    # More than the kernel's buffers hold: the writer is stuck in its send, and the bound is met.
+    assert {:error, :full} == publish_until_refused(String.duplicate("x", 60_000), 10_000)
+    assert_receive {:link, false}, 6_000
+    took = System.monotonic_time(:millisecond) - began
+    assert took < 5_000, "noticed after #{took} ms"
+    OsProcess.signal(server.process, "CONT")
+    assert_receive {:link, true}, 10_000
+  end
+
+  defp publish_until_refused(payload, left) when left > 0 do
+    case Connection.publish("_arqon.shields", payload) do
+      :ok -> publish_until_refused(payload, left - 1)
+      refused -> refused
+    end
+  end
+
+  test "stopping handles what has arrived and sends what was published", context do
+    server = server(context)
+    connect(server)
+    assert_receive {:link, true}, 5_000
+    client = RawNats.connect(server.port) |> RawNats.subscribe("_arqon.shields", 1)
+    for n <- 1..500, do: RawNats.publish(client, "_arqon.brain", "in#{n}")
+    client = RawNats.sync(client)
+    for n <- 1..500, do: :ok = Connection.publish("_arqon.shields", "out#{n}")
+    stop_supervised!(Connection)
+
+    for n <- 1..500 do
+      payload = "in#{n}"
+      assert_received {:handle, "_arqon.brain", ^payload}
+    end
+
+    last = fn message -> match?({:msg, _, _, _, "out500"}, message) end
+    assert {{:msg, "_arqon.shields", _, _, "out500"}, _client} = RawNats.await(client, last)
+    assert {:error, :down} == Connection.publish("a", "b")
+  end
+
+  test "a flood is handled in order while the control module is slow, and the server survives it",
+       context do
+    server = server(context)
+    connection = connect(server)
+    assert_receive {:link, true}, 5_000
+    payload = String.duplicate("x", 30_000)
+    :ok = :sys.suspend(connection)
+    client = RawNats.connect(server.port)
+    for n <- 1..200, do: RawNats.publish(client, "_arqon.brain", "#{n} #{payload}")
+    RawNats.sync(client)
+    {:message_queue_len, waiting} = Process.info(connection, :message_queue_len)
+    assert waiting <= 40
+    :ok = :sys.resume(connection)
+
+    for n <- 1..200 do
+      assert_receive {:handle, "_arqon.brain", payload}, 5_000
+      assert {^n, " " <> _rest} = Integer.parse(payload)
+    end
+  end
+
+  test "a server that gives up on a slow Brain is found again", context do
+    server =
+      server(context, "max_payload: 131072\nmax_pending: 262144\nwrite_deadline: \"100ms\"\n")
+
+    connection = connect(server)
+    assert_receive {:link, true}, 5_000
+    :ok = :sys.suspend(connection)
+    client = RawNats.connect(server.port)
+    # More than the buffers of both ends and what the server is willing to hold.
+    payload = String.duplicate("x", 60_000)
+    for _n <- 1..400, do: RawNats.publish(client, "_arqon.brain", payload)
+    RawNats.sync(client)
+    :ok = :sys.resume(connection)
+    assert_receive {:link, false}, 10_000
+    assert_receive {:link, true}, 5_000
+    RawNats.publish(client, "_arqon.brain", "again")
+    assert_receive {:handle, "_arqon.brain", "again"}, 5_000
+  end
+
+  test "a message that is too large is passed over", context do
+    server = server(context)
+    connect(server)
+    assert_receive {:link, true}, 5_000
+    client = RawNats.connect(server.port)
+    RawNats.publish(client, "_arqon.brain", String.duplicate("x", 65_537))
+    RawNats.publish(client, "_arqon.brain", "small")
+    assert_receive {:handle, "_arqon.brain", "small"}, 5_000
+    assert {:error, :full} == Connection.publish("a", String.duplicate("x", 1_048_577))
+    assert {:error, :full} == Connection.publish("a\r\nPING", "x")
+  end
+
+  test "a subscription that is not allowed is a failed connection that says so", context do
+    server =
+      server(
+        context,
+        ~s(authorization {users = [{user: b, password: p, permissions: {subscribe: ["_arqon.brain"]}}]})
+      )
+
+    file = Path.join(context.tmp_dir, "password")
+    File.write!(file, "p\n")
+    connect(server, auth: {:password, "b", file})
+    await_reason("Permissions Violation for Subscription to \"_arqon.brains\"")
+    refute_received {:link, true}
+  end
+
+  test "a publication that is not allowed is told and the connection stays", context do
+    permissions = ~s(permissions: {publish: ["_arqon.shields"], subscribe: [">"]})
+    server = server(context, "authorization {users = [{user: b, password: p, #{permissions}}]}")
+    file = Path.join(context.tmp_dir, "password")
+    File.write!(file, "p")
+    connect(server, auth: {:password, "b", file})
+    assert_receive {:link, true}, 5_000
+
+    log =
+      capture_log(fn ->
+        :ok = Connection.publish("acme.lobby", "x")
+        client = RawNats.connect(server.port, ~s({"user":"b","pass":"p","verbose":false}))
+        RawNats.publish(client |> RawNats.subscribe("x", 1), "_arqon.shields", "y")
+        lost = fn -> ArqonBrain.Metrics.get(:spine_lost_total, reason: :not_allowed) > 0 end
+        OsProcess.wait_until(lost, "the violation")
+      end)
+
+    assert log =~ "Permissions Violation for Publish to"
+    assert spine_check().ok
+    refute_received {:link, false}
+  end
+end

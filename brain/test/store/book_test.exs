@@ -1,0 +1,138 @@
+defmodule ArqonBrain.Store.BookTest do
+  use ExUnit.Case, async: false
+
+  alias ArqonBrain.Metrics
+  alias ArqonBrain.Store.Book
+
+  defp revocation(n, at_ms \\ 10, until_ms \\ 1_000),
+    do: %{tenant: "acme", user: "u\"#{n}", session: "", jti: "", at_ms: at_ms, until_ms: until_ms}
+
+  defp flat(commands),
+    do: Enum.map(commands, fn words -> Enum.map(words, &IO.iodata_to_binary/1) end)
+
+  defp commands(book) do
+    {commands, _written, book} = Book.batch(book, 1_000)
+    {flat(commands), book}
+  end
+
+  test "merging keeps the greater of both times, and only news is written" do
+    book = Book.new("p") |> Book.revoke([revocation(1, 10, 100), revocation(1, 5, 200)], 0)
+    field = ~S(["acme","u\"1","",""])
+
+    assert {[["HSET", "p:revocations", ^field, ~S({"at_ms":10,"until_ms":200})]], book} =
+             commands(book)
+
+    assert {[], _book} =
+             commands(Book.revoke(book, [revocation(1, 10, 200), revocation(1, 3, 4)], 0))
+  end
+
+  test "what has run out is not taken, and what Valkey has of it is deleted" do
+    book = Book.new("p") |> Book.revoke([revocation(1, 10, 100)], 100)
+    assert {[], _book} = commands(book)
+    stored = [{~S(["acme","u","",""]), ~S({"at_ms":1,"until_ms":100})}]
+
+    assert {[["HDEL", "p:revocations", ~S(["acme","u","",""])]], book} =
+             commands(Book.load(book, stored, [], 100))
+
+    assert Book.loaded(book, 100) == %{revocations: [], settings: nil}
+  end
+
+  test "above the bound nothing is taken, and what has run out makes place" do
+    count = fn -> Metrics.get(:store_dropped_total, kind: :revocations) end
+    dropped = count.()
+    full = Book.new("p") |> Book.revoke(for(n <- 1..Book.revocations_max(), do: revocation(n)), 0)
+    full = Book.revoke(full, [revocation(:more)], 0)
+    assert length(Book.loaded(full, 0).revocations) == Book.revocations_max()
+    assert count.() == dropped + 1
+    book = Book.revoke(full, [revocation(:more, 10, 2_000)], 1_000)
+    assert [%{user: "u\"more"}] = Book.loaded(book, 1_000).revocations
+  end
+
+  test "what is loaded and what is here become one, and only the difference is written" do
+    session = <<0::120, 7>>
+    mine = %{tenant: "acme", user: "", session: session, jti: "", at_ms: 1, until_ms: 900}
+
+    stored = [
+      {~S(["acme","u\"1","",""]), ~S({"at_ms":20,"until_ms":1000})},
+      {~S(["acme","u\"2","",""]), ~S({"at_ms":1,"until_ms":1000})},
+      {"nonsense", "x"},
+      {~S(["acme","u","xx",""]), ~S({"at_ms":1,"until_ms":1000})},
+      {~S(["acme",7,"",""]), ~S({"at_ms":1,"until_ms":1000})}
+    ]
+
+    book =
+      Book.new("p")
+      |> Book.revoke([revocation(1), revocation(2), mine], 0)
+      |> Book.load(stored, [], 0)
+
+    {commands, book} = commands(book)
+    hex = Base.encode16(session, case: :lower)
+
+    assert Enum.sort(commands) == [
+             [
+               "HSET",
+               "p:revocations",
+               ~s(["acme","","#{hex}",""]),
+               ~S({"at_ms":1,"until_ms":900})
+             ],
+             [
+               "HSET",
+               "p:revocations",
+               ~S(["acme","u\"2","",""]),
+               ~S({"at_ms":10,"until_ms":1000})
+             ]
+           ]
+
+    loaded = Book.loaded(book, 0).revocations |> Enum.sort()
+    assert loaded == Enum.sort([revocation(1, 20), revocation(2, 10), mine])
+  end
+
+  test "settings never lose to older ones, in any order" do
+    version = fn version, rest -> <<0x08, version, 0x12, byte_size(rest)>> <> rest end
+    old = version.(5, "a")
+    new = version.(6, "")
+    {[["HSET", "p:settings", old_rank, ^old]], book} = commands(Book.set(Book.new("p"), old))
+    {[["HSET", "p:settings", new_rank, ^new]], book} = commands(Book.set(book, new))
+    assert new_rank > old_rank
+    assert {[], _book} = commands(Book.set(book, old))
+
+    for order <- [[{old_rank, old}, {new_rank, new}], [{new_rank, new}, {old_rank, old}]] do
+      {commands, book} = commands(Book.load(Book.new("p"), [], order, 0))
+      assert commands == [["HDEL", "p:settings", old_rank]]
+      assert Book.loaded(book, 0).settings == new
+    end
+
+    {commands, _book} =
+      commands(Book.load(Book.set(Book.new("p"), new), [], [{old_rank, old}], 0))
+
+    assert commands == [["HSET", "p:settings", new_rank, new]]
+  end
+
+  test "a generation is asked for once, and dropped before it is asked for again" do
+    me = self()
+    book = Book.new("p") |> Book.generation("a.b", 7, me) |> Book.generation("a.b", 9, me)
+    {commands, written, empty} = Book.batch(book, 10)
+
+    assert [["SET", "p:room:a.b", "9", "NX", "PX", _ms], ["PEXPIRE" | _], ["GET", "p:room:a.b"]] =
+             flat(commands)
+
+    assert Book.answers(written, [nil, 1, "8"]) == {[{me, "a.b", 8}], []}
+
+    assert Book.answers(written, ["OK", 1, {:error, "WRONGTYPE x"}]) ==
+             {[{me, "a.b", 9}], ["WRONGTYPE x"]}
+
+    assert {[], [], _book} = Book.batch(empty, 10)
+
+    book = book |> Book.drop("a.b")
+    assert {[["DEL", "p:room:a.b"]], _book} = commands(book)
+    {commands, _book} = commands(Book.generation(book, "a.b", 10, me))
+    assert [["DEL", _], ["SET", _, "10" | _], ["PEXPIRE" | _], ["GET", _]] = commands
+  end
+
+  test "rooms that wait have a bound" do
+    book = Enum.reduce(1..10_000, Book.new("p"), &Book.generation(&2, "a.#{&1}", 1, self()))
+    assert Book.generation(book, "a.more", 1, self()) == book
+    assert Book.drop(book, "a.more") == book
+    assert map_size(Book.drop(book, "a.1").generations) == 10_000
+  end
+end

@@ -1,0 +1,14 @@
+//! The spine over a real nats-server.
+
+mod admission;
+mod faults;
+mod permissions;
+mod support;
+
+use arqon_shield::spine::suite;
+use support::NatsBench;
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    suite::run(async || NatsBench::start().await).await;
+}

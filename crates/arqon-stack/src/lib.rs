@@ -1,0 +1,73 @@
+//! Starts the real parts of a stack, for tests and for `arq dev up --stack`.
+//!
+//! - [`Process`] is a child that is waited for, killed, frozen and thawed, and that never outlives its owner;
+//! - [`ReservedPort`] is a port that nobody else gets while a part that uses it restarts;
+//! - [`NatsServer`] is the spine.
+//!
+//! Must be used inside a tokio runtime with I/O and time. Nothing here reads a configuration of the product.
+
+mod nats;
+mod port;
+mod process;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use nats::{NatsOptions, NatsServer};
+pub use port::ReservedPort;
+pub use process::{Process, Program};
+
+/// Why a part did not start, or did not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// The program is not there.
+    #[error("{name}: {program} is not there; `cargo xtask test` installs it (or see CONTRIBUTING.md)")]
+    Missing {
+        /// The part.
+        name: String,
+        /// What was looked for.
+        program: PathBuf,
+    },
+    /// The system refused something.
+    #[error("{name}: {doing}: {error}")]
+    Io {
+        /// The part.
+        name: String,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It ended while it was waited for.
+    #[error("{name} has ended ({status}) instead of: {awaited}\n{log}")]
+    Ended {
+        /// The part.
+        name: String,
+        /// How it ended.
+        status: String,
+        /// What was waited for.
+        awaited: String,
+        /// The end of what it wrote.
+        log: String,
+    },
+    /// It did not do it in time.
+    #[error("{name}: not within {within:?}: {awaited}\n{log}")]
+    Late {
+        /// The part.
+        name: String,
+        /// What was waited for.
+        awaited: String,
+        /// For how long.
+        within: Duration,
+        /// The end of what it wrote.
+        log: String,
+    },
+}
+
+impl StackError {
+    fn io(name: &str, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let name = name.to_owned();
+        move |error| Self::Io { name, doing, error }
+    }
+}
