@@ -204,6 +204,15 @@ impl Control {
         self.shared.drain_ordered.notified().await;
     }
 
+    /// Waits until all sockets have gone in a drain, whoever began it.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn drained(&self) {
+        // An error means that the last handle has gone, and the Shield with it.
+        let _ = self.stopped().wait_for(|stop| *stop).await;
+    }
+
     pub(crate) fn stopped(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }

@@ -15,6 +15,7 @@ mod admin_port;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod brain_terms;
 pub mod embedded;
 pub mod env;
 mod hub;
