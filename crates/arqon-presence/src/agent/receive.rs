@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arqon_proto::generated::arqon::v1 as pb;
-use arqon_proto::id::{ShieldId, Subject, Tenant, User};
+use arqon_proto::id::{ShieldId, Subject};
 use arqon_proto::time::Now;
 
 use super::{Agent, AgentOutput, KickTarget, Order, context};
@@ -250,15 +250,7 @@ impl Agent {
         use pb::order::Kind;
         let subject = |s: &str| Subject::parse(s).map_err(|_| Malformed);
         let decoded = match order.kind.ok_or(Malformed)? {
-            Kind::Kick(kick) => {
-                let target = if kick.user.is_empty() {
-                    KickTarget::Session(wire::session_from_pb(&kick.session)?)
-                } else {
-                    let tenant = Tenant::parse(&kick.tenant).map_err(|_| Malformed)?;
-                    KickTarget::User { tenant, user: User::parse(&kick.user).map_err(|_| Malformed)? }
-                };
-                Order::Kick { target, reason: kick.reason }
-            }
+            Kind::Kick(kick) => Order::Kick { target: KickTarget::from_pb(&kick)?, reason: kick.reason },
             Kind::CloseRoom(close) => Order::CloseRoom {
                 subject: subject(&close.subject)?,
                 generation: close.generation,
