@@ -1,7 +1,7 @@
 //! `arq`: the command line of ArqonBus, and the bus in one process.
 //!
 //! - `cli` is what clap reads; `failure` is how a command ends badly, with its exit code.
-//! - `dev` runs the embedded bus; `runtime_file` is how the other commands find it.
+//! - `dev` runs the embedded bus, `stack` the real parts; `runtime_file` is how the other commands find it.
 //! - `talk` opens a session for `publish`, `subscribe` and `presence`; `print` writes what they hear.
 //! - `auth`, `config` and `status` open no session.
 //!
@@ -17,6 +17,7 @@ mod presence;
 mod print;
 mod publish;
 mod runtime_file;
+mod stack;
 mod status;
 mod subscribe;
 mod talk;
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev(Dev::Up(up)) => dev::up(&up).await,
+        Command::Dev(Dev::Down(args)) => stack::down(&args).await,
+        Command::Dev(Dev::Ps) => stack::ps().await,
+        Command::Dev(Dev::Logs(args)) => stack::logs(&args),
         Command::Auth(Auth::Gen(args)) => auth::generate(&args),
         Command::Pub(args) => publish::run(&args).await,
         Command::Sub(args) => subscribe::run(&args).await,

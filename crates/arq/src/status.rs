@@ -49,7 +49,7 @@ fn no_bus() -> Failure {
 }
 
 /// The answer of one GET, whole: status and body.
-async fn get(url: &str, path: &str) -> Result<(u16, String), Failure> {
+pub(crate) async fn get(url: &str, path: &str) -> Result<(u16, String), Failure> {
     let authority = url
         .strip_prefix("http://")
         .map(|rest| rest.trim_end_matches('/'))

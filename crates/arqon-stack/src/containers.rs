@@ -13,6 +13,7 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as
 
 use crate::configuration::{self, Surroundings};
 use crate::part::{READY_WITHIN, Ready};
+use crate::secrets::NATS_PASSWORDS;
 use crate::{ReservedPort, Secrets, StackError};
 
 /// Name and tag of each image, as in `deploy/compose.yaml`.
@@ -88,10 +89,7 @@ impl Stack {
         let nats = image(NATS, WaitFor::message_on_stderr("Server is ready"), &host("nats"), &unique)
             .with_cmd(["nats-server", "--config", "/etc/nats/nats.conf", "--addr", "0.0.0.0"])
             .with_copy_to("/etc/nats/nats.conf", configuration::NATS.as_bytes().to_vec())
-            .with_copy_to(
-                format!("/etc/nats/{}", configuration::NATS_PASSWORDS),
-                secrets.nats_passwords.as_path(),
-            );
+            .with_copy_to(format!("/etc/nats/{}", NATS_PASSWORDS), secrets.nats_passwords.as_path());
         let nats = Part::start("nats", nats, None).await?;
         let valkey = WaitFor::message_on_stdout("Ready to accept connections");
         let valkey = image(VALKEY, valkey, &host("valkey"), &unique).with_cmd([

@@ -43,7 +43,8 @@ impl Engine {
     fn start(root: &Path) -> Result<Self> {
         std::fs::create_dir_all(root.join("target"))?;
         let log = File::create(root.join(LOG)).context(LOG)?;
-        let started = Command::new("dockerd").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+        let started =
+            Command::new("dockerd").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
         let mut engine = Self(started.context("dockerd cannot be run; `cargo xtask test` installs it")?);
         let deadline = Instant::now() + READY_WITHIN;
         while !answers() {
