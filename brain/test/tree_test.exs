@@ -16,7 +16,10 @@ defmodule ArqonBrain.TreeTest do
     def handle(_subject, _payload), do: :ok
 
     @impl true
-    def init(nil), do: {:ok, nil}
+    def init(nil) do
+      Store.subscribe(self())
+      {:ok, nil}
+    end
 
     @impl true
     def handle_info(message, nil) do
@@ -30,7 +33,7 @@ defmodule ArqonBrain.TreeTest do
     server = NatsServer.start(context.tmp_dir)
     on_exit(fn -> NatsServer.stop(server) end)
     config = ConfigFixture.config(spine: NatsServer.spine(server))
-    start_supervised!({Tree, {config, control: Control, store_subscriber: Control}})
+    start_supervised!({Tree, {config, control: Control}})
     assert_receive {:link, true}, 5_000
     :ok
   end

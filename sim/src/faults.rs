@@ -2,11 +2,14 @@
 //!
 //! Several faults may overlap on one link, so links are not switched by faults but computed from all that are active.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arqon_scenario::Node;
 use arqon_scenario::format::FaultKind;
+use arqon_scenario::history::Broken;
 use turmoil::Sim;
+
+use crate::spine::Hand;
 
 /// What a link does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,17 +24,14 @@ enum Cut {
 }
 
 /// One fault that is active.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Active {
-    pub(crate) kind: FaultKind,
-    pub(crate) node: Option<Node>,
-    pub(crate) peer: Option<Node>,
-}
+#[derive(Clone, Debug)]
+pub(crate) struct Active(pub(crate) Broken);
 
 /// All links of the world.
 #[derive(Debug)]
 pub(crate) struct Links {
     nodes: Vec<Node>,
+    broker: Hand,
     active: BTreeMap<u32, Active>,
     cuts: BTreeMap<(Node, Node), Cut>,
 }
@@ -41,32 +41,45 @@ impl Active {
         let touches = |node: Node| a == node || b == node;
         let between =
             |node: Option<Node>, peer: Option<Node>| node.is_some_and(touches) && peer.is_none_or(touches);
-        let (hit, cut) = match self.kind {
-            FaultKind::Partition => (between(self.node, self.peer), Cut::Partition),
-            FaultKind::Hold => (between(self.node, self.peer), Cut::Hold),
+        let Broken { kind, node, peer, .. } = self.0;
+        let (hit, cut) = match kind {
+            FaultKind::Partition => (between(node, peer), Cut::Partition),
+            FaultKind::Hold => (between(node, peer), Cut::Hold),
             // A host is cut off before it is crashed: otherwise the order of its last segments is not repeatable.
-            FaultKind::Crash => (between(self.node, None), Cut::Partition),
+            FaultKind::Crash => (between(node, None), Cut::Partition),
             FaultKind::SpineDown => (touches(Node::Spine), Cut::Partition),
-            FaultKind::SpinePartition => (between(self.node, Some(Node::Spine)), Cut::Partition),
-            FaultKind::ClockSkew | FaultKind::DropAll => (false, Cut::None),
+            FaultKind::SpinePartition => (between(node, Some(Node::Spine)), Cut::Partition),
+            FaultKind::ClockSkew | FaultKind::DropAll | FaultKind::Kill => (false, Cut::None),
+            FaultKind::SpineFrozen | FaultKind::SpineSplit | FaultKind::Unheard => (false, Cut::None),
         };
         if hit { cut } else { Cut::None }
     }
 
     /// The host that is off while this fault is active.
     pub(crate) fn host_off(&self) -> Option<Node> {
-        match self.kind {
-            FaultKind::Crash => self.node,
+        match self.0.kind {
+            FaultKind::Crash | FaultKind::Kill => self.0.node,
             FaultKind::SpineDown => Some(Node::Spine),
             _ => None,
+        }
+    }
+
+    /// Whether the spine loses what one node says to another.
+    fn loses(&self, from: Node, to: Node) -> bool {
+        match self.0.kind {
+            FaultKind::Unheard => {
+                from != to && self.0.node == Some(from) && self.0.peer.is_none_or(|peer| peer == to)
+            }
+            FaultKind::SpineSplit => self.0.side.contains(&from) != self.0.side.contains(&to),
+            _ => false,
         }
     }
 }
 
 impl Links {
     /// Links between all nodes, all working.
-    pub(crate) fn new(nodes: Vec<Node>) -> Self {
-        Self { nodes, active: BTreeMap::new(), cuts: BTreeMap::new() }
+    pub(crate) fn new(nodes: Vec<Node>, broker: Hand) -> Self {
+        Self { nodes, broker, active: BTreeMap::new(), cuts: BTreeMap::new() }
     }
 
     /// A fault begins. Its host, if it takes one down, is cut off but not crashed yet.
@@ -82,12 +95,27 @@ impl Links {
         Some(fault)
     }
 
+    /// Between whom the spine passes nothing on.
+    fn lost(&self) -> BTreeSet<(String, String)> {
+        let mut lost = BTreeSet::new();
+        for &from in &self.nodes {
+            for &to in &self.nodes {
+                if self.active.values().any(|fault| fault.loses(from, to)) {
+                    lost.insert((from.to_string(), to.to_string()));
+                }
+            }
+        }
+        lost
+    }
+
     /// Whether some active fault keeps this host down.
     pub(crate) fn is_off(&self, node: Node) -> bool {
         self.active.values().any(|fault| fault.host_off() == Some(node))
     }
 
     fn apply(&mut self, sim: &Sim<'_>) {
+        self.broker.freeze(self.active.values().any(|fault| fault.0.kind == FaultKind::SpineFrozen));
+        self.broker.lose(self.lost());
         for (i, &a) in self.nodes.iter().enumerate() {
             for &b in &self.nodes[i + 1..] {
                 let cut = self.active.values().map(|fault| fault.cut(a, b)).max().unwrap_or_default();
@@ -118,7 +146,7 @@ mod tests {
     #[test]
     fn a_fault_cuts_the_links_it_names_and_no_other() {
         let (s0, s1, c0) = (Node::Shield(0), Node::Shield(1), Node::Client(0));
-        let fault = |kind, node, peer| Active { kind, node, peer };
+        let fault = |kind, node, peer| Active(Broken { number: 0, kind, node, peer, side: Vec::new() });
         let one = fault(FaultKind::Partition, Some(s0), Some(c0));
         assert_eq!(
             [one.cut(s0, c0), one.cut(c0, s0), one.cut(s1, c0)],
@@ -134,5 +162,19 @@ mod tests {
         let down = fault(FaultKind::SpineDown, None, None);
         assert_eq!([down.cut(s1, Node::Spine), down.cut(s0, s1)], [Cut::Partition, Cut::None]);
         assert_eq!(down.host_off(), Some(Node::Spine));
+    }
+
+    #[test]
+    fn the_spine_loses_what_a_fault_names_and_nothing_else() {
+        let (s0, s1, b0) = (Node::Shield(0), Node::Shield(1), Node::Brain(0));
+        let fault = |kind, node, peer, side: &[Node]| {
+            Active(Broken { number: 0, kind, node, peer, side: side.to_vec() })
+        };
+        let one = fault(FaultKind::Unheard, Some(s0), Some(b0), &[]);
+        assert_eq!([one.loses(s0, b0), one.loses(b0, s0), one.loses(s0, s1)], [true, false, false]);
+        let all = fault(FaultKind::Unheard, Some(s0), None, &[]);
+        assert_eq!([all.loses(s0, b0), all.loses(s0, s1), all.loses(s0, s0)], [true, true, false]);
+        let split = fault(FaultKind::SpineSplit, None, None, &[s0, b0]);
+        assert_eq!([split.loses(s0, b0), split.loses(s0, s1), split.loses(s1, b0)], [false, true, true]);
     }
 }

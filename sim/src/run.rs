@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use arqon_scenario::oracle::{Case, judge, marks};
+use arqon_scenario::oracle::{Case, Surroundings, judge, marks};
 use arqon_scenario::plan::{Do, Plan, compile};
-use arqon_scenario::{Kind, Record, Scenario, Violation, What};
+use arqon_scenario::{Kind, Node, Record, Scenario, Violation, What};
 
 use crate::world::{Twist, perform};
 
@@ -89,7 +89,7 @@ fn in_world(scenario: &Scenario, order: &Order) -> anyhow::Result<Vec<Violation>
     println!("{}", summary(&history));
     println!("marks: {}", marks(&history).join(" "));
     let mut violations = vacuous(&plan, &history);
-    let case = Case { history: &history, quiet_ms: plan.quiet_ms };
+    let case = Case { history: &history, quiet_ms: plan.quiet_ms, surroundings: surroundings(scenario)? };
     violations.extend(judge(case, &scenario.check, &cohorts(&plan)));
     Ok(violations)
 }
@@ -104,6 +104,17 @@ fn vacuous(plan: &Plan, history: &[Record]) -> Vec<Violation> {
         (true, false) => return Vec::new(),
     };
     vec![Violation { oracle: "vacuous", t_ms: plan.end_ms, what: what.to_owned() }]
+}
+
+fn surroundings(scenario: &Scenario) -> anyhow::Result<Surroundings> {
+    let presence = crate::shield_host::config(Node::Brain(0), &scenario.config)?.presence;
+    let millis = arqon_proto::time::millis;
+    Ok(Surroundings {
+        brains: scenario.topology.brains,
+        client_hosts: scenario.topology.client_hosts,
+        lease_ms: millis(presence.lease),
+        grace_ms: millis(presence.grace),
+    })
 }
 
 fn cohorts(plan: &Plan) -> BTreeMap<u32, String> {
@@ -148,6 +159,10 @@ fn bug(name: &str) -> Option<arqon_proto::planted::Bug> {
         "forget_resubscribe" => Bug::ForgetResubscribe,
         "unbounded_slow_queue" => Bug::UnboundedSlowQueue,
         "wrong_tenant" => Bug::WrongTenant,
+        "one_brain_hides" => Bug::OneBrainHides,
+        "never_hide" => Bug::NeverHide,
+        "forget_stale" => Bug::ForgetStale,
+        "ready_without_spine" => Bug::ReadyWithoutSpine,
         _ => return None,
     })
 }

@@ -38,6 +38,19 @@ impl ShieldHost {
     pub(crate) fn egress_bytes_peak(&self) -> Option<u64> {
         self.control.borrow().as_ref().map(Control::egress_bytes_peak)
     }
+
+    /// Whether the Shield, if it runs, says that it is ready, and what it misses.
+    pub(crate) fn readiness(&self) -> Option<(bool, Option<String>)> {
+        let readiness = self.control.borrow().as_ref()?.status().readiness();
+        let missing = readiness.checks.iter().filter(|check| !check.ok);
+        let missing: Vec<String> = missing.map(|check| format!("{}: {}", check.name, check.reason)).collect();
+        Some((readiness.ready, (!missing.is_empty()).then(|| missing.join("; "))))
+    }
+
+    /// Its process has ended.
+    pub(crate) fn died(&self) {
+        self.control.replace(None);
+    }
 }
 
 /// The Shield's configuration: its defaults, what the simulator needs, and what the scenario lays over it.

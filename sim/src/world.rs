@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use arqon_scenario::format::{FaultKind, Scenario};
+use arqon_scenario::history::Broken;
 use arqon_scenario::plan::{Do, EPOCH_MS, Op, Plan};
 use arqon_scenario::{Kind, Node, Record, What};
 use turmoil::{Builder, Sim};
@@ -37,6 +38,8 @@ struct World<'a> {
     recorder: Recorder,
     /// The fullest egress queue that was written down, for each Shield.
     peaks: Vec<u64>,
+    /// The readiness that was written down, for each Shield.
+    readiness: Vec<(bool, Option<String>)>,
 }
 
 /// Performs a plan and returns what happened.
@@ -46,7 +49,7 @@ struct World<'a> {
 pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow::Result<Vec<Record>> {
     let mut sim = build(scenario, plan);
     let recorder = Recorder::default();
-    crate::spine_link::add_broker(&mut sim);
+    let broker = crate::spine_link::add_broker(&mut sim, &recorder);
     let topology = &scenario.topology;
     let mut nodes = vec![Node::Spine];
     for number in 0..topology.brains {
@@ -70,8 +73,9 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         nodes.push(Node::Client(host));
     }
     let ops = plan.ops.iter().filter(|op| op.actor == 0).cloned().collect();
-    let peaks = vec![0; shields.len()];
-    let mut world = World { sim, ops, links: Links::new(nodes), shields, recorder, peaks };
+    let (peaks, readiness) = (vec![0; shields.len()], vec![(true, None); shields.len()]);
+    let links = Links::new(nodes, broker);
+    let mut world = World { sim, ops, links, shields, recorder, peaks, readiness };
     world.run(plan)?;
     Ok(world.recorder.finish())
 }
@@ -158,32 +162,40 @@ impl World<'_> {
 
     fn world_op(&mut self, what: Do, now_ms: u64) {
         match what {
-            Do::Fault { number, kind, node, peer, offset_ms } => {
-                let note = format!("{kind:?} {}", node.map(|n| n.to_string()).unwrap_or_default());
-                let begins = Record::world(now_ms, Kind::Invoke, What::Fault);
-                self.recorder.add(Record { note: Some(note), ..begins });
-                let fault = Active { kind, node, peer };
-                self.links.begin(number, fault, &self.sim);
+            Do::Fault { number, kind, node, peer, offset_ms, side } => {
+                let broken = Broken { number, kind, node, peer, side };
+                self.tell_fault(now_ms, Kind::Invoke, &broken);
+                let fault = Active(broken);
+                self.links.begin(number, fault.clone(), &self.sim);
                 if let Some(host) = fault.host_off() {
                     self.sim.crash(host.to_string());
+                    self.forget_control(host);
                 }
-                self.skew(fault, offset_ms, now_ms);
+                self.skew(&fault, offset_ms, now_ms);
             }
             Do::Undo { number } => {
                 let Some(fault) = self.links.end(number, &self.sim) else { return };
-                let ends = Record::world(now_ms, Kind::Ok, What::Fault);
-                self.recorder.add(Record { note: Some(format!("{:?}", fault.kind)), ..ends });
+                self.tell_fault(now_ms, Kind::Ok, &fault.0);
                 if let Some(host) = fault.host_off().filter(|host| !self.links.is_off(*host)) {
                     self.sim.bounce(host.to_string());
                 }
-                self.skew(fault, 0, now_ms);
+                self.skew(&fault, 0, now_ms);
             }
             _ => {}
         }
     }
 
-    fn skew(&mut self, fault: Active, offset_ms: i64, now_ms: u64) {
-        let (FaultKind::ClockSkew, Some(Node::Shield(number))) = (fault.kind, fault.node) else { return };
+    fn tell_fault(&self, now_ms: u64, kind: Kind, broken: &Broken) {
+        self.recorder.add(Record { fault: Some(broken.clone()), ..Record::world(now_ms, kind, What::Fault) });
+    }
+
+    /// What a dead Shield said of itself is no news any more.
+    fn forget_control(&self, host: Node) {
+        self.shields.iter().filter(|shield| Node::Shield(shield.number) == host).for_each(ShieldHost::died);
+    }
+
+    fn skew(&mut self, fault: &Active, offset_ms: i64, now_ms: u64) {
+        let (FaultKind::ClockSkew, Some(Node::Shield(number))) = (fault.0.kind, fault.0.node) else { return };
         if let Some(shield) = self.shields.iter().find(|s| s.number == number) {
             shield.clock.skew(offset_ms);
             let moved = Record::world(now_ms, Kind::Info, What::Skew);
@@ -191,7 +203,7 @@ impl World<'_> {
         }
     }
 
-    /// Writes down every new peak of the egress queues.
+    /// Writes down every new peak of the egress queues, and what has changed in what Shields say of themselves.
     fn probe(&mut self, now_ms: u64) {
         for (shield, peak) in self.shields.iter().zip(&mut self.peaks) {
             let Some(bytes) = shield.egress_bytes_peak().filter(|bytes| bytes > peak) else { continue };
@@ -199,6 +211,13 @@ impl World<'_> {
             let probe = Record::world(now_ms, Kind::Probe, What::Other);
             let note = Some(format!("egress of {}", Node::Shield(shield.number)));
             self.recorder.add(Record { bytes: Some((bytes, shield.egress_bytes_max)), note, ..probe });
+        }
+        for (shield, said) in self.shields.iter().zip(&mut self.readiness) {
+            let Some(now) = shield.readiness().filter(|now| now != said) else { continue };
+            said.clone_from(&now);
+            let (ready, note) = (Some(now.0), now.1);
+            let probe = Record::world(now_ms, Kind::Probe, What::Ready);
+            self.recorder.add(Record { shield: Some(shield.number), ready, note, ..probe });
         }
     }
 }

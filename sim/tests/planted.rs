@@ -53,3 +53,28 @@ fn unbounded_slow_queue() {
 fn wrong_tenant() {
     caught("wrong_tenant", "scenarios/smoke.toml", "no_cross_tenant", 5);
 }
+
+#[test]
+fn one_brain_hides() {
+    caught("one_brain_hides", "scenarios/shield_cut_from_one_brain.toml", "no_leave_by_rumour", 5);
+}
+
+#[test]
+fn never_hide() {
+    caught("never_hide", "scenarios/shield_kill.toml", "left_once", 5);
+}
+
+#[test]
+fn forget_stale() {
+    caught("forget_stale", "scenarios/brains_gone.toml", "stale_is_told", 5);
+}
+
+#[test]
+fn ready_without_spine() {
+    caught("ready_without_spine", "scenarios/spine_frozen.toml", "ready_follows_spine", 5);
+}
+
+#[test]
+fn forget_resubscribe_after_a_dead_spine() {
+    caught("forget_resubscribe", "scenarios/spine_down.toml", "live_after_spine", 5);
+}

@@ -164,21 +164,17 @@ defmodule ArqonBrain.Directory do
     shell
   end
 
+  # Whether rooms move on, and what a heartbeat is compared with, comes again.
   defp output({:shards, {:look, _now} = look}, shell) do
     Metrics.set(:shields, length(shell.state.up))
-    shell = configure(shell)
-    to_all(shell, look)
+    offer_all(configure(shell), look)
   end
+
+  defp output({:shards, {:gather, _key, _seq, _question} = gather}, shell),
+    do: offer_all(shell, gather)
 
   defp output({:shards, message}, shell), do: to_all(shell, message)
-
-  defp output({:shard, index, message}, shell) do
-    if Flow.offer({:shard, index}, message) == :full do
-      Metrics.count(:control_shed_total, kind: elem(message, 0))
-    end
-
-    shell
-  end
+  defp output({:shard, index, message}, shell), do: offer(shell, index, message)
 
   defp output({:sync, digest}, shell) do
     Flow.send(:sync, {:start, digest})
@@ -194,6 +190,17 @@ defmodule ArqonBrain.Directory do
   defp output({:count, metric, labels, n}, shell) do
     Metrics.count(metric, labels, n)
     shell
+  end
+
+  defp offer(shell, index, message) do
+    if Flow.offer({:shard, index}, message) == :full,
+      do: Metrics.count(:control_shed_total, kind: elem(message, 0))
+
+    shell
+  end
+
+  defp offer_all(shell, message) do
+    Enum.reduce(0..(shell.shards - 1), shell, &offer(&2, &1, message))
   end
 
   # What every shard must hear is never dropped: digests do not repair it.

@@ -15,7 +15,7 @@ defmodule ArqonBrain.Health do
   @type check :: %{name: atom, ok: boolean, optional: boolean, reason: binary}
 
   @doc "Starts the owner of the table. `on_ready` is called once, when the Brain is ready for the first time."
-  @spec start_link(on_ready: (() -> term)) :: GenServer.on_start()
+  @spec start_link(on_ready: fun) :: GenServer.on_start()
   def start_link(options), do: GenServer.start_link(__MODULE__, options, name: __MODULE__)
 
   @doc "Sets one check, by its name."

@@ -13,7 +13,6 @@ defmodule ArqonBrain.Tree do
   @type options :: [
           file: Path.t(),
           control: module,
-          store_subscriber: GenServer.name(),
           extra: [{binary, Nats.Connection.handler()}]
         ]
 
@@ -24,7 +23,6 @@ defmodule ArqonBrain.Tree do
   @impl true
   def init({config, options}) do
     control = Keyword.get(options, :control, ArqonBrain.Control)
-    subscriber = Keyword.get(options, :store_subscriber, ArqonBrain.Directory)
     Spine.use_module(Nats.Connection)
 
     connection = [
@@ -38,7 +36,6 @@ defmodule ArqonBrain.Tree do
       [{Store, valkey: config.valkey}] ++
         control.children(config) ++
         [
-          {Store.Subscription, subscriber},
           {Nats.Connection, connection},
           {Http.Server, listen: config.admin_listen}
         ]

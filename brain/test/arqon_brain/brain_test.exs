@@ -176,10 +176,36 @@ defmodule ArqonBrain.BrainTest do
     told = pass(70_000, ["s1"])
     assert [%{generation: ^generation}] = bodies(told, @shields, :idle_close)
     assert events(told) == [{"acme.a", :closed}]
-    refute TestClock.room?("acme.a")
+    await(fn -> not TestClock.room?("acme.a") end)
     say("s1", update("acme.a", "s1", [{2, 2}], [{2, "ann"}]))
     assert [{"_arqon.rooms", {:room_event, %{kind: 1, generation: later}}}] = told()
     assert later > generation
+  end
+
+  test "a room that was known before keeps its number, and later ones get higher ones" do
+    hello("s1")
+    say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
+    assert [{_, {:room_event, %{generation: proposed}}}] = told()
+    send(Rooms.whereis("acme.a"), {:store, {:generation, "acme.a", proposed + 50}})
+    await(fn -> match?([%{generation: g}] when g == proposed + 50, Presence.rooms(2)) end)
+    say("s1", update("acme.b", "s1", [{2, 2}], [{2, "ann"}]))
+    assert [{_, {:room_event, %{generation: next}}}] = told()
+    assert next == proposed + 51
+    say("s1", update("acme.a", "s1", [{1, 1}], []))
+    told = pass(64_000, ["s1"])
+    assert [%{subject: "acme.a", generation: g}] = bodies(told, @shields, :idle_close)
+    assert g == proposed + 50
+  end
+
+  test "the time after which a room is closed may be another one by the file" do
+    on_exit(fn -> :persistent_term.erase(ArqonBrain.Config) end)
+    hello("s1")
+    say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
+    say("s1", update("acme.a", "s1", [{1, 1}], []))
+    pass(2_000, ["s1"])
+    config = config(2)
+    ArqonBrain.Config.put(%{config | presence: %{config.presence | idle_close_ms: 3_000}})
+    assert [%{subject: "acme.a"}] = bodies(pass(6_000, ["s1"]), @shields, :idle_close)
   end
 
   test "somebody who comes back ends the wait" do
@@ -301,14 +327,6 @@ defmodule ArqonBrain.BrainTest do
       monitor = Process.monitor(pid)
       Process.exit(pid, :kill)
       assert_receive {:DOWN, ^monitor, :process, ^pid, _}, 5_000
-    end
-
-    defp await(fun, deadline \\ System.monotonic_time(:millisecond) + 5_000) do
-      cond do
-        fun.() -> :ok
-        System.monotonic_time(:millisecond) > deadline -> flunk("it did not come back")
-        true -> await(fun, deadline)
-      end
     end
   end
 end

@@ -20,7 +20,10 @@ defmodule ArqonBrain.OperateTest do
     answer
   end
 
-  defp result(told), do: assert(%{error: 0, result: {_, result}} = answer(told)) && result
+  defp result(told) do
+    assert %{error: 0, result: {_, result}} = answer(told)
+    result
+  end
 
   defp revocation(fields) do
     Map.merge(

@@ -154,7 +154,8 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     assert {:error, :full} == publish_until_refused(String.duplicate("x", 60_000), 10_000)
     assert_receive {:link, false}, 6_000
     took = System.monotonic_time(:millisecond) - began
-    assert took < 5_000, "noticed after #{took} ms"
+    # 4.5 s, and what a busy machine adds.
+    assert took < 5_500, "noticed after #{took} ms"
     OsProcess.signal(server.process, "CONT")
     assert_receive {:link, true}, 10_000
   end

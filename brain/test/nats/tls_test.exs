@@ -111,7 +111,8 @@ defmodule ArqonBrain.Nats.TlsTest do
     for _n <- 1..150, do: Connection.publish("_arqon.shields", String.duplicate("x", 60_000))
     assert_receive {:link, false}, 6_000
     took = System.monotonic_time(:millisecond) - began
-    assert took < 5_000, "noticed after #{took} ms"
+    # 4.5 s, and what a busy machine adds.
+    assert took < 5_500, "noticed after #{took} ms"
     OsProcess.signal(server.process, "CONT")
     assert_receive {:link, true}, 10_000
   end

@@ -124,6 +124,15 @@ defmodule ArqonBrain.BrainCase do
     {:update, %{rooms: [%{subject: subject, slices: [slice]}]}}
   end
 
+  @doc "Waits until something is true, for what no message tells."
+  def await(fun, deadline \\ System.monotonic_time(:millisecond) + 5_000) do
+    cond do
+      fun.() -> :ok
+      System.monotonic_time(:millisecond) > deadline -> raise "it has not become true"
+      true -> :erlang.yield() && await(fun, deadline)
+    end
+  end
+
   @doc "The users of a room as the Brain shows it."
   def users(subject) do
     TestClock.settle()

@@ -8,7 +8,7 @@ defmodule ArqonBrain.Gen do
   import ExUnit.Assertions
 
   @doc "Runs a property with `runs` random states; says the seed of the one that failed."
-  @spec check(pos_integer, (() -> term)) :: :ok
+  @spec check(pos_integer, fun) :: :ok
   def check(runs, property) do
     base = ExUnit.configuration()[:seed] || 0
 
@@ -40,7 +40,7 @@ defmodule ArqonBrain.Gen do
   def one(values), do: Enum.at(values, int(0..(length(values) - 1)))
 
   @doc "A list of `range` many."
-  @spec list(Range.t(), (() -> value)) :: [value] when value: term
+  @spec list(Range.t(), fun) :: [term]
   def list(range, fun) do
     case int(range) do
       0 -> []

@@ -17,6 +17,14 @@ pub enum Bug {
     UnboundedSlowQueue,
     /// One path uses the tenant of another session.
     WrongTenant,
+    /// A Shield is shown only while every Brain vouches for it.
+    OneBrainHides,
+    /// A Shield that nobody vouches for is shown for ever.
+    NeverHide,
+    /// Nobody is told that presence is stale.
+    ForgetStale,
+    /// A Shield says that it is ready, whether or not it has the spine.
+    ReadyWithoutSpine,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -120,6 +120,9 @@ pub struct Cohort {
     /// Whether they hear themselves.
     #[serde(default = "yes")]
     pub echo: bool,
+    /// Whether they come back when their connection is lost, or go for good.
+    #[serde(default = "yes")]
+    pub returns: bool,
     /// When they stop reading, if they do.
     pub read_stall: Option<Stall>,
     /// How long their token lives; an hour if it is not said.
@@ -235,19 +238,22 @@ pub enum ActorKind {
 }
 
 /// One thing that breaks.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When.
     pub at: Span,
-    /// How long; then it is undone. Without it: until the heal.
+    /// How long; then it is undone. Without it: until the heal (`kill`: for good).
     pub r#for: Option<Span>,
     /// What.
     pub r#do: FaultKind,
-    /// Where; not needed for `spine_down` and `drop_all`.
+    /// Where; not for what befalls the spine, and `drop_all`.
     pub node: Option<Node>,
-    /// The other end of a `partition` or `hold`; without it: every other node.
+    /// The other end of a `partition`, `hold` or `unheard`; without it: every other node.
     pub peer: Option<Node>,
+    /// One side of a `spine_split`; all other nodes are the other.
+    #[serde(default)]
+    pub side: Vec<Node>,
     /// For `clock_skew`: how far the wall clock is off, in milliseconds.
     #[serde(default)]
     pub offset_ms: i64,
@@ -263,8 +269,16 @@ pub enum FaultKind {
     Hold,
     /// Power off, and on again when it is undone.
     Crash,
+    /// `kill -9`: the process ends, its peers are told so, and it is never started again.
+    Kill,
     /// The spine's broker is off.
     SpineDown,
+    /// The spine's broker stands still: connections stand, and nothing comes of them until it goes on.
+    SpineFrozen,
+    /// The spine falls in two, as a cluster does: all connections stand, but the sides do not hear each other.
+    SpineSplit,
+    /// What one node says on the spine does not reach another, as if a route in a cluster were lost; its connection stands.
+    Unheard,
     /// One node cannot reach the spine.
     SpinePartition,
     /// A Shield's wall clock is off by `offset_ms`.

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::FaultKind;
+use crate::values::Node;
+
 /// The actor of records that belong to no client.
 pub const WORLD: u32 = 0;
 
@@ -69,12 +72,40 @@ pub struct Record {
     /// invoke connect: who it is in presence. presence: who is there.
     #[serde(skip_serializing_if = "is_default")]
     pub users: Option<Vec<String>>,
+    /// presence stale: whether presence may be out of date.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stale: Option<bool>,
+    /// probe ready: whether that Shield says that it is ready; `note` has what is missing.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ready: Option<bool>,
+    /// world fault: what begins or ends.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fault: Option<Broken>,
     /// probe: what stands in a queue, and what may.
     #[serde(skip_serializing_if = "is_default")]
     pub bytes: Option<(u64, u64)>,
     /// For the reader of a failure.
     #[serde(skip_serializing_if = "is_default")]
     pub note: Option<String>,
+}
+
+/// A fault, as the history tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broken {
+    /// Its number, by which its end is known.
+    pub number: u32,
+    /// What.
+    pub kind: FaultKind,
+    /// Where.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub node: Option<Node>,
+    /// The other end.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub peer: Option<Node>,
+    /// One side of a split.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub side: Vec<Node>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -98,7 +129,7 @@ pub enum Kind {
     Recv,
     /// The server told that publications are missing.
     Gap,
-    /// What a client now believes of presence.
+    /// What a client was told of presence, or (`other`) now believes of it.
     Presence,
     /// The connection is over, or (with a room) a membership was ended by the server.
     Closed,
@@ -127,6 +158,16 @@ pub enum What {
     Refresh,
     /// The actor goes for good.
     Leave,
+    /// presence: `users` have come, or were there when the watch began.
+    Joined,
+    /// presence: `users` have gone.
+    Left,
+    /// presence: it is, or is no longer, possibly out of date.
+    Stale,
+    /// probe: the readiness of a Shield has changed.
+    Ready,
+    /// World: a control message on the spine that says how a Shield stands with a Brain; see `note`.
+    Control,
     /// World: a fault begins.
     Fault,
     /// World: all faults are undone.

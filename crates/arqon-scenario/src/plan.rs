@@ -63,6 +63,9 @@ pub struct Actor {
     pub refresh: bool,
     /// Whether it breaks rules.
     pub hostile: bool,
+    /// Whether it goes for good when its connection is lost.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fickle: bool,
 }
 
 /// One operation.
@@ -125,6 +128,9 @@ pub enum Do {
         peer: Option<Node>,
         /// For a clock.
         offset_ms: i64,
+        /// One side of a split.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        side: Vec<Node>,
     },
     /// World: a fault ends.
     Undo {
@@ -161,8 +167,9 @@ fn plan_fault(plan: &mut Plan, number: u32, fault: &Fault, heal_ms: u64) {
     let t_ms = fault.at.draw(&mut rng);
     let until_ms = fault.r#for.map_or(heal_ms, |span| (t_ms + span.draw(&mut rng)).min(heal_ms));
     let Fault { node, peer, offset_ms, r#do: kind, .. } = *fault;
-    plan.ops.push(Op { t_ms, actor: 0, r#do: Do::Fault { number, kind, node, peer, offset_ms } });
-    if kind != FaultKind::DropAll {
+    let side = fault.side.clone();
+    plan.ops.push(Op { t_ms, actor: 0, r#do: Do::Fault { number, kind, node, peer, offset_ms, side } });
+    if !matches!(kind, FaultKind::DropAll | FaultKind::Kill) {
         plan.ops.push(Op { t_ms: until_ms.max(t_ms + 1), actor: 0, r#do: Do::Undo { number } });
     }
 }
@@ -195,6 +202,7 @@ fn cast(scenario: &Scenario, cohort: &Cohort, index: u32, before: usize, rng: &m
         token_ttl_ms: cohort.token_ttl.map_or(TOKEN_TTL_MS, |ttl| ttl.draw(rng)),
         refresh: cohort.refresh,
         hostile: cohort.kind == ActorKind::Hostile,
+        fickle: !cohort.returns,
     }
 }
 

@@ -54,7 +54,7 @@ impl Cohort {
 
 impl Fault {
     fn validate(&self, topology: &Topology) -> Result<(), String> {
-        for node in [self.node, self.peer].into_iter().flatten() {
+        for node in self.side.iter().copied().chain(self.node).chain(self.peer) {
             let (n, of) = match node {
                 Node::Shield(n) => (n, topology.shields),
                 Node::Client(n) => (n, topology.client_hosts),
@@ -66,20 +66,35 @@ impl Fault {
             }
         }
         let fits = match self.r#do {
-            FaultKind::SpineDown | FaultKind::DropAll => self.node.is_none(),
+            FaultKind::SpineDown | FaultKind::SpineFrozen | FaultKind::SpineSplit | FaultKind::DropAll => {
+                self.node.is_none()
+            }
             FaultKind::ClockSkew => matches!(self.node, Some(Node::Shield(_))),
             FaultKind::Crash => matches!(self.node, Some(Node::Shield(_) | Node::Brain(_))),
-            FaultKind::SpinePartition => matches!(self.node, Some(Node::Shield(_) | Node::Brain(_))),
+            FaultKind::SpinePartition => on_spine(self.node),
+            FaultKind::Kill => matches!(self.node, Some(Node::Shield(_))),
+            FaultKind::Unheard => on_spine(self.node) && (self.peer.is_none() || on_spine(self.peer)),
             FaultKind::Partition | FaultKind::Hold => self.node.is_some(),
         };
         if !fits {
             return Err("`node` is missing or of the wrong kind".to_owned());
+        }
+        let split = self.r#do == FaultKind::SpineSplit;
+        if split == self.side.is_empty() || !self.side.iter().all(|node| on_spine(Some(*node))) {
+            return Err("`side` belongs to spine_split, and names Shields and Brains".to_owned());
+        }
+        if self.r#do == FaultKind::Kill && self.r#for.is_some() {
+            return Err("`for` makes no sense: what is killed stays dead; see crash".to_owned());
         }
         if self.offset_ms != 0 && self.r#do != FaultKind::ClockSkew {
             return Err("`offset_ms` belongs to clock_skew".to_owned());
         }
         Ok(())
     }
+}
+
+fn on_spine(node: Option<Node>) -> bool {
+    matches!(node, Some(Node::Shield(_) | Node::Brain(_)))
 }
 
 impl Check {

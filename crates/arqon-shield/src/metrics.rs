@@ -46,6 +46,9 @@ pub enum Counter {
     Gaps,
     SlowConsumers,
     BarrierTimeouts,
+    SpineConnects,
+    SpineDropped,
+    SpineRefused,
 }
 
 /// What became of an upgrade request.
@@ -140,6 +143,9 @@ impl Counter {
             Self::Gaps => (13, 0),
             Self::SlowConsumers => (14, 0),
             Self::BarrierTimeouts => (16, 0),
+            Self::SpineConnects => (17, 0),
+            Self::SpineDropped => (18, 0),
+            Self::SpineRefused => (19, 0),
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) fn agent(config: &Config, instance: u64) -> AgentConfig {
         lease: config.presence.lease,
         grace: config.presence.grace,
         diff_window: config.presence.diff_window,
+        permanent_down: config.presence.permanent_down,
         rooms_max: config.shield.rooms_max as usize,
         ..AgentConfig::new(config.shield.id.clone(), instance)
     }
@@ -35,6 +36,7 @@ pub(crate) fn brain(config: &Config, name: ShieldId, instance: u64) -> BrainConf
         lease: config.presence.lease,
         grace: config.presence.grace,
         idle_close: config.presence.idle_close,
+        permanent_down: config.presence.permanent_down,
         ..BrainConfig::new(name, instance)
     }
 }

@@ -10,6 +10,7 @@ use arqon_proto::bucket::Bucket;
 use arqon_proto::egress::SlowPolicy;
 use arqon_proto::id::{RoomRef, Tenant};
 use arqon_proto::limits::SessionLimits;
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::time::Now;
 use arqon_proto::ws::FrameLimits;
 use tokio::sync::Notify;
@@ -133,6 +134,7 @@ impl Shared {
 
     /// Sets one condition of readiness.
     pub(crate) fn check(&self, name: &'static str, ok: bool, optional: bool, reason: &str) {
+        let ok = ok || (name == "spine" && planted::is(Bug::ReadyWithoutSpine));
         self.status.set_check(Check { name, ok, optional, reason: reason.to_owned() });
     }
 

@@ -128,6 +128,9 @@ async fn each_increment_appears_in_its_own_series() {
         (Counter::Gaps, "gaps_total"),
         (Counter::SlowConsumers, "slow_consumers_total"),
         (Counter::BarrierTimeouts, "barrier_timeouts_total"),
+        (Counter::SpineConnects, "spine_connects_total"),
+        (Counter::SpineDropped, "spine_dropped_total"),
+        (Counter::SpineRefused, "spine_refused_total"),
     ] {
         let line = |n: u32| format!("\narqon_shield_{series} {n}\n");
         assert!(metrics.render().contains(&line(0)), "{series}");
@@ -148,7 +151,7 @@ async fn each_increment_appears_in_its_own_series() {
     }
     assert_eq!(
         metrics.render().lines().filter(|line| line.ends_with(" 3")).count(),
-        17,
+        20,
         "no increment went elsewhere"
     );
 }

@@ -166,6 +166,10 @@ fn impossible_combinations_name_both_values() {
         ("[spine]\ntail_for = \"500ms\"\n", "spine.tail_interval is 1s but spine.tail_for is 500ms"),
         ("[spine]\ndedupe_for = \"1s\"\n", "spine.barrier_deadline is 2s but spine.dedupe_for is 1s"),
         ("[presence]\nlease = \"10ms\"\n", "presence.diff_window is 50ms but presence.lease is 10ms"),
+        (
+            "[presence]\npermanent_down = \"10s\"\n",
+            "presence.lease plus presence.grace is 11s but presence.permanent_down is 10s",
+        ),
         ("[presence]\npage_members_max = 300\n", "presence.page_members_max"),
         ("[drain]\nwindow = \"1s\"\n", "limits.close_linger is 5s but drain.window is 1s"),
         (

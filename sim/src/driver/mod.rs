@@ -99,6 +99,9 @@ impl Client {
         while self.catch_up() {
             let wait_ms = match self.connection().await {
                 End::Gone => return,
+                End::Back(_) if self.me.fickle => {
+                    return self.write(self.record(Kind::Invoke, What::Leave));
+                }
                 End::Back(wait_ms) => wait_ms,
             };
             self.shield = (self.shield + 1) % self.stage.shields;

@@ -11,6 +11,7 @@ use arqon_scenario::payload::{self, Claim};
 use arqon_scenario::plan::{Do, FORBIDDEN_ROOM, Op};
 use arqon_scenario::{Kind, Record, What};
 
+use super::view::Told;
 use super::{Client, End, PATIENCE, wait};
 use crate::clock::{now_ms, sleep_until_ms};
 use crate::net::SimStream;
@@ -261,14 +262,20 @@ impl Client {
                 self.write(Record { code: reason.map(arqon_proto::code::ErrorCode::number), ..ended });
             }
             ServerBody::PresenceState(state) => {
-                if let Some(view) = self.joined.get_mut(state.room.as_ref()) {
-                    view.page(state);
+                if let Some(told) = self.joined.get_mut(state.room.as_ref()).and_then(|view| view.page(state))
+                {
+                    self.told(&state.room, told, true);
                 }
             }
             ServerBody::PresenceDiff(diff) => {
                 if let Some(view) = self.joined.get_mut(diff.room.as_ref()) {
-                    view.diff(diff);
+                    let told = view.diff(diff);
+                    self.told(&diff.room, told, false);
                 }
+            }
+            ServerBody::PresenceStale { room, stale } => {
+                let said = self.record(Kind::Presence, What::Stale).room(room);
+                self.write(Record { stale: Some(*stale), ..said });
             }
             ServerBody::Error(error) => {
                 let refused = self.record(Kind::Fail, What::Publish).code(error.code.number());
@@ -278,6 +285,17 @@ impl Client {
             _ => {}
         }
         false
+    }
+
+    /// Writes down what was told of presence; of a snapshot also that there was nobody new.
+    fn told(&self, room: &str, told: Told, snapshot: bool) {
+        let line = |what| self.record(Kind::Presence, what).room(room);
+        if !told.left.is_empty() {
+            self.write(Record { users: Some(told.left), ..line(What::Left) });
+        }
+        if snapshot || !told.joined.is_empty() {
+            self.write(Record { users: Some(told.joined), ..line(What::Joined) });
+        }
     }
 
     fn answer(&mut self, frame: &ServerFrame<'_>) {

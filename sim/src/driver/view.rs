@@ -12,25 +12,40 @@ pub(super) struct View {
     pages: Option<BTreeSet<String>>,
 }
 
+/// Users that came and users that went.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) joined: Vec<String>,
+    pub(super) left: Vec<String>,
+}
+
 impl View {
-    /// Takes one page of a snapshot in.
-    pub(super) fn page(&mut self, state: &PresenceState<'_>) {
+    /// Takes one page of a snapshot in. The last one tells what is new against the view before.
+    pub(super) fn page(&mut self, state: &PresenceState<'_>) -> Option<Told> {
         if state.page == 0 {
             self.pages = Some(BTreeSet::new());
         }
-        let Some(pages) = &mut self.pages else { return };
+        let pages = self.pages.as_mut()?;
         pages.extend(state.members.iter().map(|member| member.user.to_string()));
-        if state.last {
-            self.users = self.pages.take().unwrap_or_default();
+        if !state.last {
+            return None;
         }
+        let users = self.pages.take()?;
+        let joined = users.difference(&self.users).cloned().collect();
+        let left = self.users.difference(&users).cloned().collect();
+        self.users = users;
+        Some(Told { joined, left })
     }
 
-    /// Takes a diff in.
-    pub(super) fn diff(&mut self, diff: &PresenceDiff<'_>) {
-        for user in &diff.leaves {
-            self.users.remove(user.as_ref());
+    /// Takes a diff in. What it says is told as it is, also a leave of somebody who was not there.
+    pub(super) fn diff(&mut self, diff: &PresenceDiff<'_>) -> Told {
+        let left: Vec<String> = diff.leaves.iter().map(ToString::to_string).collect();
+        let joined: Vec<String> = diff.joins.iter().map(|member| member.user.to_string()).collect();
+        for user in &left {
+            self.users.remove(user);
         }
-        self.users.extend(diff.joins.iter().map(|member| member.user.to_string()));
+        self.users.extend(joined.iter().cloned());
+        Told { joined, left }
     }
 
     /// Who is there, sorted.

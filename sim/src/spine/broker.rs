@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::hand::Hand;
 use super::wire::{Decoder, Op, WireError};
 
 /// Bytes read at once, at least.
@@ -46,14 +47,15 @@ impl Default for BrokerConfig {
 pub(crate) trait Accept {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + 'static;
-    /// The next one. Must be cancel safe.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>>;
+    /// The next one, and the name of the machine it comes from, if that is known. Must be cancel safe.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, String)>>;
 }
 
 impl Accept for turmoil::net::TcpListener {
     type Stream = turmoil::net::TcpStream;
-    async fn accept(&mut self) -> io::Result<turmoil::net::TcpStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
+    async fn accept(&mut self) -> io::Result<(turmoil::net::TcpStream, String)> {
+        let (stream, peer) = Self::accept(self).await?;
+        Ok((stream, turmoil::reverse_lookup(peer.ip()).unwrap_or_default()))
     }
 }
 
@@ -62,13 +64,17 @@ impl Accept for turmoil::net::TcpListener {
 ///
 /// # Errors
 /// As the listener.
-pub(crate) async fn serve<L: Accept>(mut listener: L, config: BrokerConfig) -> io::Result<Infallible> {
-    let broker = Rc::new(RefCell::new(Broker { config, ..Broker::default() }));
+pub(crate) async fn serve<L: Accept>(
+    mut listener: L,
+    config: BrokerConfig,
+    hand: Hand,
+) -> io::Result<Infallible> {
+    let broker = Rc::new(RefCell::new(Broker { config, hand, ..Broker::default() }));
     let mut connections = JoinSet::new();
     loop {
-        let stream = listener.accept().await?;
+        let (stream, name) = listener.accept().await?;
         while connections.try_join_next().is_some() {}
-        let id = broker.borrow_mut().open();
+        let id = broker.borrow_mut().open(name);
         connections.spawn_local(connection(stream, id, broker.clone()));
     }
 }
@@ -76,6 +82,7 @@ pub(crate) async fn serve<L: Accept>(mut listener: L, config: BrokerConfig) -> i
 #[derive(Debug, Default)]
 struct Broker {
     config: BrokerConfig,
+    hand: Hand,
     connections: BTreeMap<u64, Connection>,
     /// Who wants a subject, under which number.
     interest: BTreeMap<Arc<str>, BTreeMap<u64, u64>>,
@@ -84,6 +91,8 @@ struct Broker {
 
 #[derive(Debug, Default)]
 struct Connection {
+    /// The machine it comes from.
+    name: String,
     subjects: BTreeMap<u64, Arc<str>>,
     /// What waits to be written.
     pending: BytesMut,
@@ -99,9 +108,9 @@ struct Connection {
 }
 
 impl Broker {
-    fn open(&mut self) -> u64 {
+    fn open(&mut self, name: String) -> u64 {
         self.last_id += 1;
-        let mut connection = Connection::default();
+        let mut connection = Connection { name, ..Connection::default() };
         Op::Info { max_payload: self.config.max_payload }.encode(&mut connection.pending);
         self.connections.insert(self.last_id, connection);
         self.last_id
@@ -158,7 +167,7 @@ impl Broker {
                     self.forget(&subject, id);
                 }
             }
-            Op::Pub { subject, payload } => self.publish(&subject, &payload),
+            Op::Pub { subject, payload } => self.publish(id, &subject, &payload),
             Op::Info { .. } | Op::Msg { .. } | Op::Err(_) => return Err(WireError::Malformed),
         }
         Ok(())
@@ -176,10 +185,13 @@ impl Broker {
         Ok(())
     }
 
-    fn publish(&mut self, subject: &Arc<str>, payload: &Bytes) {
+    fn publish(&mut self, from: u64, subject: &Arc<str>, payload: &Bytes) {
+        let from = self.connections.get(&from).map(|c| c.name.clone()).unwrap_or_default();
+        self.hand.see(&from, subject, payload);
         let Some(interested) = self.interest.get(subject) else { return };
         for (id, sid) in interested {
-            if let Some(connection) = self.connections.get_mut(id) {
+            let connection = self.connections.get_mut(id);
+            if let Some(connection) = connection.filter(|to| !self.hand.loses(&from, &to.name)) {
                 let op = Op::Msg { subject: subject.clone(), sid: *sid, payload: payload.clone() };
                 connection.say(&op, self.config.pending_bytes_max);
             }
@@ -219,6 +231,7 @@ async fn connection<S: AsyncRead + AsyncWrite>(stream: S, id: u64, broker: Rc<Re
 /// Ends when the client goes. After something that cannot be read it waits for the last word to be written.
 async fn read(mut reader: impl AsyncRead + Unpin, id: u64, broker: &RefCell<Broker>) {
     let mut decoder = Decoder::new(broker.borrow().config.max_payload);
+    let hand = broker.borrow().hand.clone();
     let mut buf = BytesMut::new();
     loop {
         buf.reserve(READ_CHUNK);
@@ -226,6 +239,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, id: u64, broker: &RefCell<Brok
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
+        hand.thawed().await;
         if !broker.borrow_mut().take(id, &mut decoder, &mut buf) {
             return std::future::pending().await;
         }
@@ -234,7 +248,9 @@ async fn read(mut reader: impl AsyncRead + Unpin, id: u64, broker: &RefCell<Brok
 
 /// Ends when the connection is to be closed.
 async fn write(mut writer: impl AsyncWrite + Unpin, id: u64, broker: &RefCell<Broker>) {
+    let hand = broker.borrow().hand.clone();
     loop {
+        hand.thawed().await;
         let (chunk, changed) = {
             let mut broker = broker.borrow_mut();
             let Some(connection) = broker.connections.get_mut(&id) else { return };
@@ -270,12 +286,13 @@ async fn write(mut writer: impl AsyncWrite + Unpin, id: u64, broker: &RefCell<Br
 
 /// Ends when the client gives no sign of life.
 async fn ping(id: u64, broker: &RefCell<Broker>) {
-    let (interval, max) = {
-        let config = &broker.borrow().config;
-        (config.ping_interval, config.pings_outstanding_max)
+    let (interval, max, hand) = {
+        let broker = broker.borrow();
+        (broker.config.ping_interval, broker.config.pings_outstanding_max, broker.hand.clone())
     };
     loop {
         tokio::time::sleep(interval).await;
+        hand.thawed().await;
         let mut broker = broker.borrow_mut();
         let Some(connection) = broker.connections.get_mut(&id) else { return };
         if connection.pings_outstanding >= max {

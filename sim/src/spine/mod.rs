@@ -7,6 +7,7 @@
 
 mod broker;
 mod client;
+mod hand;
 mod wire;
 
 #[cfg(test)]
@@ -14,3 +15,4 @@ mod tests;
 
 pub(crate) use broker::{Accept, BrokerConfig, serve};
 pub(crate) use client::{ClientConfig, WireSpine};
+pub(crate) use hand::Hand;

@@ -16,12 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::wire::{Decoder, Op, WireError};
-use super::{Accept, BrokerConfig, ClientConfig, WireSpine, serve};
+use super::{Accept, BrokerConfig, ClientConfig, Hand, WireSpine, serve};
 
 impl Accept for TcpListener {
     type Stream = TcpStream;
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
+    async fn accept(&mut self) -> io::Result<(TcpStream, String)> {
+        Self::accept(self).await.map(|(stream, _)| (stream, String::new()))
     }
 }
 
@@ -36,7 +36,7 @@ impl Loopback {
     async fn new(config: BrokerConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let broker = tokio::task::spawn_local(async { drop(serve(listener, config).await) });
+        let broker = tokio::task::spawn_local(async { drop(serve(listener, config, Hand::default()).await) });
         Self { address, broker: Some(broker), seed: 1 }
     }
 }
@@ -68,7 +68,7 @@ impl Bench for Loopback {
 
     async fn start(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the port of before");
-        let serving = async { drop(serve(listener, BrokerConfig::default()).await) };
+        let serving = async { drop(serve(listener, BrokerConfig::default(), Hand::default()).await) };
         self.broker = Some(tokio::task::spawn_local(serving));
     }
 }
@@ -120,7 +120,7 @@ impl Bench for Virtual {
 
     async fn start(&mut self) {
         let listener = turmoil::net::TcpListener::bind(("127.0.0.1", self.port)).await.expect("a free port");
-        let serving = async { drop(serve(listener, BrokerConfig::default()).await) };
+        let serving = async { drop(serve(listener, BrokerConfig::default(), Hand::default()).await) };
         self.broker = Some(tokio::task::spawn_local(serving));
     }
 }
@@ -217,17 +217,22 @@ async fn what_cannot_be_read_is_answered_and_ends_the_connection() {
     LocalSet::new().run_until(refused).await;
 }
 
-/// Broker and clients on simulated hosts; what the second one saw, with the times.
-fn partition(seed: u64) -> Vec<(u128, String)> {
+/// Broker and client on simulated hosts, and an outage of 20 s; what the client saw, with the times.
+fn outage(seed: u64, broken: fn(&Hand, bool)) -> Vec<(u128, String)> {
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(120))
         .max_message_latency(Duration::from_millis(5))
         .build();
-    sim.host("spine", || async {
-        let listener = turmoil::net::TcpListener::bind("0.0.0.0:4222").await?;
-        serve(listener, BrokerConfig::default()).await?;
-        Ok(())
+    let hand = Hand::default();
+    let broker = hand.clone();
+    sim.host("spine", move || {
+        let broker = broker.clone();
+        async {
+            let listener = turmoil::net::TcpListener::bind("0.0.0.0:4222").await?;
+            serve(listener, BrokerConfig::default(), broker).await?;
+            Ok(())
+        }
     });
     let seen = Rc::new(RefCell::new(Vec::new()));
     let log = seen.clone();
@@ -253,10 +258,11 @@ fn partition(seed: u64) -> Vec<(u128, String)> {
                     let _ = spine.send(SpineCommand::Publish { subject, payload });
                 }
                 1 => {
-                    turmoil::partition("shield", "spine");
-                    tokio::task::spawn_local(async {
+                    broken(&hand, true);
+                    let hand = hand.clone();
+                    tokio::task::spawn_local(async move {
                         tokio::time::sleep(Duration::from_secs(20)).await;
-                        turmoil::repair("shield", "spine");
+                        broken(&hand, false);
                     });
                 }
                 4 => return Ok(()),
@@ -271,12 +277,25 @@ fn partition(seed: u64) -> Vec<(u128, String)> {
 
 #[test]
 fn a_partition_is_noticed_and_healed_the_same_way_every_time() {
-    let seen = partition(7);
+    let cut = |_: &Hand, cut| match cut {
+        true => turmoil::partition("shield", "spine"),
+        false => turmoil::repair("shield", "spine"),
+    };
+    let seen = outage(7, cut);
     let texts: Vec<_> = seen.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, ["up", "hello", "down", "up", "hello"]);
     assert!((4000..8000).contains(&(seen[2].0 - seen[1].0)), "two pings unanswered: {seen:?}");
     assert!((20_000..24_000).contains(&(seen[3].0 - seen[1].0)), "soon after the cut is healed: {seen:?}");
-    assert_eq!(seen, partition(7));
+    assert_eq!(seen, outage(7, cut));
+}
+
+#[test]
+fn a_frozen_broker_is_noticed_and_goes_on_where_it_stood() {
+    let seen = outage(7, Hand::freeze);
+    let texts: Vec<_> = seen.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["up", "hello", "down", "up", "hello"]);
+    assert!((4000..8000).contains(&(seen[2].0 - seen[1].0)), "two pings unanswered: {seen:?}");
+    assert!((20_000..22_000).contains(&(seen[3].0 - seen[1].0)), "at the latest try again: {seen:?}");
 }
 
 fn subject() -> impl Strategy<Value = std::sync::Arc<str>> {

@@ -37,6 +37,7 @@ defmodule ArqonBrain.Control.Tree do
 
     Flow.new(shards)
     Rooms.Generation.new()
+    Presence.Window.new()
 
     children = [
       {Rooms.Supervisor, context},

@@ -7,7 +7,7 @@ defmodule ArqonBrain.Presence.Shard do
   use GenServer
 
   alias ArqonBrain.{Clock, Flow, Metrics, Post, Rooms}
-  alias ArqonBrain.Presence.{Compare, Lists, State}
+  alias ArqonBrain.Presence.{Compare, Lists, State, Window}
   alias ArqonBrain.Wire.Message
 
   # The end of a room's process takes microseconds.
@@ -32,7 +32,7 @@ defmodule ArqonBrain.Presence.Shard do
     limits = context.limits
 
     state = %State{
-      window: context.presence.announce_window_ms,
+      window: &Window.ends_at(context.presence.announce_window_ms, &1),
       idle_close: context.presence.idle_close_ms,
       rooms_max: div(limits.rooms_max + context.shards - 1, context.shards),
       sessions_max: limits.sessions_per_room_max
@@ -85,7 +85,9 @@ defmodule ArqonBrain.Presence.Shard do
 
   @impl true
   def handle_info({:flow, message}, shell) do
-    shell = shell |> handle(message, Clock.now()) |> act()
+    now = Clock.now()
+    # The alarm may wait behind many messages.
+    shell = shell |> handle(message, now) |> update(&State.flush(&1, now)) |> act()
     Flow.done({:shard, shell.index})
     {:noreply, shell}
   end

@@ -31,6 +31,7 @@ defmodule ArqonBrain.Presence.State do
 
   @type t :: %__MODULE__{}
 
+  # `window` says until when news that come now are collected.
   @enforce_keys [:window, :idle_close, :rooms_max, :sessions_max]
   defstruct [
     :window,
@@ -136,7 +137,7 @@ defmodule ArqonBrain.Presence.State do
       state
       | rooms: Map.put(state.rooms, subject, %{room | announce: announce}),
         dirty: Map.put(state.dirty, subject, true),
-        flush_at: state.flush_at || now.mono_ms + state.window
+        flush_at: state.flush_at || state.window.(now)
     }
   end
 

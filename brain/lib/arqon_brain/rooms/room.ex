@@ -7,7 +7,7 @@ defmodule ArqonBrain.Rooms.Room do
   use GenServer, restart: :temporary
 
   alias ArqonBrain.{Flow, Lifecycle, Post, Store}
-  alias ArqonBrain.Rooms.Names
+  alias ArqonBrain.Rooms.{Generation, Names}
   alias ArqonBrain.Wire.Message
 
   @created 1
@@ -18,13 +18,14 @@ defmodule ArqonBrain.Rooms.Room do
   @doc "Starts it under the subject of the room."
   @spec start_link(map) :: GenServer.on_start()
   def start_link(%{subject: subject} = argument) do
-    GenServer.start_link(__MODULE__, argument, name: {:via, Registry, {Names.registry(), subject}})
+    name = {:via, Registry, {Names.registry(), subject}}
+    GenServer.start_link(__MODULE__, argument, name: name)
   end
 
   @impl true
   def init(argument) do
     state = %{
-      subject: :binary.copy(argument.subject),
+      subject: argument.subject,
       life: Lifecycle.new(argument.generation),
       shard: argument.shard,
       sender: argument.sender,
@@ -59,6 +60,7 @@ defmodule ArqonBrain.Rooms.Room do
     if match?({:closing, _}, state.life.phase) do
       {:noreply, state, :hibernate}
     else
+      Generation.seen(generation)
       {:noreply, report(%{state | life: %{state.life | generation: generation}}, 0), :hibernate}
     end
   end

@@ -189,10 +189,7 @@ defmodule ArqonBrain.Wire.Message do
         Spans.member?(spans, counter) and
         Names.user?(user)
 
-    # Copies: a part of a message would keep the whole message in memory for as long as the session is tracked.
-    if good?,
-      do: {:ok, {counter, {:binary.copy(user), :binary.copy(session), :binary.copy(meta)}}},
-      else: :error
+    if good?, do: {:ok, {counter, {user, session, meta}}}, else: :error
   end
 
   defp all(list, fun), do: all(list, fun, [])

@@ -2,15 +2,15 @@ defmodule ArqonBrain.Wire.Protobuf do
   @moduledoc """
   Protobuf by the table of `ArqonBrain.Wire.Schema`. Messages are maps with a key for each field.
 
-  Decoding never raises and never goes deeper than the table. Unknown fields are skipped; groups, which proto3 does not
-  have, are refused.
+  Decoding never raises and never goes deeper than the table. What it returns does not hold on to the bytes. Unknown fields are skipped, groups of old times as well.
   """
 
   import Bitwise
 
   alias ArqonBrain.Wire.Schema
 
-  @mask64 0xFFFFFFFFFFFFFFFF
+  # Groups within groups that are skipped.
+  @depth_max 100
 
   @doc "Reads one message."
   @spec decode(atom, binary) :: {:ok, map} | :error
@@ -77,18 +77,23 @@ defmodule ArqonBrain.Wire.Protobuf do
   defp fields(_name, <<>>, acc), do: acc
 
   defp fields(name, bytes, acc) do
-    {tag, rest} = read_varint(bytes)
-    # Field numbers have 29 bits and begin at 1.
-    if tag < 8 or tag > 0xFFFFFFFF, do: throw(:malformed)
+    {number, wire, rest} = read_tag(bytes)
 
-    case Schema.field(name, tag >>> 3) do
+    case Schema.field(name, number) do
       nil ->
-        fields(name, skip(tag &&& 7, rest), acc)
+        fields(name, skip(wire, number, rest, @depth_max), acc)
 
       {key, type} ->
-        {value, rest} = value(wire(type), tag &&& 7, rest)
+        {value, rest} = value(wire(type), wire, rest)
         fields(name, rest, store(acc, key, type, value))
     end
+  end
+
+  # Field numbers have 29 bits and begin at 1.
+  defp read_tag(bytes) do
+    {tag, rest} = read_varint(bytes)
+    if tag < 8 or tag > 0xFFFFFFFF, do: throw(:malformed)
+    {tag >>> 3, tag &&& 7, rest}
   end
 
   defp wire(type) when type in [:uint64, :bool], do: 0
@@ -108,14 +113,21 @@ defmodule ArqonBrain.Wire.Protobuf do
 
   defp read_delimited(_too_long), do: throw(:malformed)
 
-  defp skip(5, <<_::32, rest::binary>>), do: rest
+  defp skip(5, _number, <<_::32, rest::binary>>, _depth), do: rest
 
-  defp skip(wire, bytes) when wire in 0..2 do
+  defp skip(3, number, bytes, depth) when depth > 0 do
+    case read_tag(bytes) do
+      {^number, 4, rest} -> rest
+      {inner, wire, rest} -> skip(3, number, skip(wire, inner, rest, depth - 1), depth)
+    end
+  end
+
+  defp skip(wire, _number, bytes, _depth) when wire in 0..2 do
     {_value, rest} = read(wire, bytes)
     rest
   end
 
-  defp skip(_wire, _bytes), do: throw(:malformed)
+  defp skip(_wire, _number, _bytes, _depth), do: throw(:malformed)
 
   defp store(acc, {group, member}, {:message, name}, bytes) do
     # The same member twice is one message in two parts; another member replaces the first.
@@ -140,24 +152,27 @@ defmodule ArqonBrain.Wire.Protobuf do
     do: Map.update!(acc, key, &[text(bytes) | &1])
 
   defp store(acc, key, :string, bytes), do: %{acc | key => text(bytes)}
+  defp store(acc, key, :bytes, bytes), do: %{acc | key => :binary.copy(bytes)}
   defp store(acc, key, :bool, value), do: %{acc | key => value != 0}
   defp store(acc, key, _type, value), do: %{acc | key => value}
 
   defp again(name, bytes, before), do: message(name, bytes, turn(before, name))
 
-  defp text(bytes), do: if(String.valid?(bytes), do: bytes, else: throw(:malformed))
+  # A copy: a part of a message keeps the whole of it in memory for as long as the part is remembered.
+  defp text(bytes), do: if(String.valid?(bytes), do: :binary.copy(bytes), else: throw(:malformed))
 
   defp read_varint(<<0::1, n::7, rest::binary>>), do: {n, rest}
   defp read_varint(<<1::1, a::7, 0::1, b::7, rest::binary>>), do: {b <<< 7 ||| a, rest}
   defp read_varint(bytes), do: read_varint(bytes, 0, 0)
 
-  # Ten bytes at most; what is above 64 bits is cut off.
+  # Ten bytes at most, of which the last one has one bit.
   defp read_varint(<<1::1, n::7, rest::binary>>, shift, acc) when shift < 63 do
     read_varint(rest, shift + 7, n <<< shift ||| acc)
   end
 
-  defp read_varint(<<0::1, n::7, rest::binary>>, shift, acc),
-    do: {(n <<< shift ||| acc) &&& @mask64, rest}
+  defp read_varint(<<0::1, n::7, rest::binary>>, shift, acc) when shift < 63 or n < 2 do
+    {n <<< shift ||| acc, rest}
+  end
 
   defp read_varint(_bytes, _shift, _acc), do: throw(:malformed)
 end

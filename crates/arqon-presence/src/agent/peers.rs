@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use arqon_proto::id::ShieldId;
+use arqon_proto::planted::{self, Bug};
 
 /// Brains an agent remembers.
 const BRAINS_MAX: usize = 16;
@@ -187,6 +188,12 @@ impl Peers {
             complete |= !peer.warming;
             vouched.extend(peer.up.keys().map(|shield| (shield, ())));
         }
+        if planted::is(Bug::OneBrainHides) {
+            let live = |peer: &&BrainPeer| now < peer.heard.saturating_add(lease);
+            vouched.retain(|shield, ()| {
+                self.brains.values().filter(live).all(|peer| peer.up.contains_key(*shield))
+            });
+        }
         for shield in vouched.keys() {
             match self.status.get(*shield) {
                 Some(Status::Up) => continue,
@@ -200,7 +207,7 @@ impl Peers {
             if !complete || vouched.contains_key(shield) {
                 continue;
             }
-            if *status == Status::Up {
+            if *status == Status::Up && !planted::is(Bug::NeverHide) {
                 *status = Status::Grace(now.saturating_add(self.grace));
             }
             match *status {

@@ -27,11 +27,13 @@ impl Batch {
     }
 }
 
+/// A barrier under way.
 #[derive(Clone, Debug)]
-struct Flight {
-    number: u64,
+pub(super) struct Flight {
+    pub(super) number: u64,
+    pub(super) sent_ms: u64,
     deadline_ms: u64,
-    batch: Batch,
+    pub(super) batch: Batch,
 }
 
 #[derive(Clone, Debug)]
@@ -84,20 +86,20 @@ impl Barriers {
     pub(super) fn sent(&mut self, now_ms: u64) {
         let batch = std::mem::take(&mut self.open);
         let deadline_ms = now_ms.saturating_add(self.deadline_ms);
-        self.flight = Some(Flight { number: self.number, deadline_ms, batch });
+        self.flight = Some(Flight { number: self.number, sent_ms: now_ms, deadline_ms, batch });
         self.number += 1;
     }
 
-    /// A barrier came back. Returns its number and what it commits; a late one, or one of somebody else who claims our
-    /// name, commits nothing.
-    pub(super) fn returned(&mut self, message: &[u8]) -> Option<(u64, Batch)> {
+    /// A barrier came back. Returns it: its number, what it commits, and when it was sent. A late one, or one of somebody
+    /// else who claims our name, commits nothing.
+    pub(super) fn returned(&mut self, message: &[u8]) -> Option<Flight> {
         let message: &[u8; 16] = message.try_into().ok()?;
         let (incarnation, number) = message.split_at(8);
         let flight = self.flight.as_ref()?;
         if incarnation != self.incarnation.to_be_bytes() || number != flight.number.to_be_bytes() {
             return None;
         }
-        self.flight.take().map(|f| (f.number, f.batch))
+        self.flight.take()
     }
 
     /// What has waited too long: of a barrier in flight everything; of a batch that never could be sent, its acks.

@@ -201,6 +201,11 @@ pub trait LinkSink {
 
     /// The spine can be reached, or no longer.
     fn state(&mut self, up: bool);
+
+    /// A barrier came back after so many milliseconds. For metrics: what follows from it is told by the others.
+    fn barrier_returned(&mut self, took_ms: u64) {
+        let _ = took_ms;
+    }
 }
 
 /// Counters for metrics; none ever decreases.

@@ -67,8 +67,9 @@ impl Link {
 
     pub(super) fn on_message(&mut self, subject: &str, payload: &Bytes, now: Now, out: &mut impl LinkSink) {
         if *subject == *self.barrier_subject {
-            if let Some((number, batch)) = self.barriers.returned(payload) {
-                self.committed(number, batch, now, out);
+            if let Some(flight) = self.barriers.returned(payload) {
+                out.barrier_returned(now.mono_ms.saturating_sub(flight.sent_ms));
+                self.committed(flight.number, flight.batch, now, out);
                 self.heard(now);
                 self.barrier(now, out);
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
 use super::index::{ConnKey, Index};
+use super::reach::Stretch;
 use crate::history::{Kind, Record, What};
 
 /// An acked publication.
@@ -21,11 +22,7 @@ struct Acked<'h> {
 /// it or is told a gap in that room later. A gap of `n` excuses `n` publications asked for before it was told.
 pub(super) fn acked_delivered_or_gap(history: &[Record], index: &Index<'_>) -> Vec<Violation> {
     let acked = acked(history, index);
-    let got: BTreeSet<_> = history
-        .iter()
-        .filter(|r| r.kind == Kind::Recv)
-        .map(|r| ((r.actor, r.conn), r.room_name(), r.publisher_name(), r.seq))
-        .collect();
+    let got = received(history);
     let mut gaps: BTreeMap<(ConnKey, &str), Vec<&Record>> = BTreeMap::new();
     for r in history.iter().filter(|r| r.kind == Kind::Gap) {
         gaps.entry(((r.actor, r.conn), r.room_name())).or_default().push(r);
@@ -50,6 +47,40 @@ pub(super) fn acked_delivered_or_gap(history: &[Record], index: &Index<'_>) -> V
         }
     }
     found
+}
+
+/// Acked publications of a stretch that some member, there from before until `patience_ms` after, did not get.
+pub(super) fn undelivered(
+    history: &[Record],
+    index: &Index<'_>,
+    within: Stretch,
+    patience_ms: u64,
+) -> Vec<(u64, String)> {
+    let acked = acked(history, index);
+    let got = received(history);
+    let mut found = Vec::new();
+    for (&key, conn) in &index.conns {
+        for member in &conn.members {
+            let Some(since) = member.ok_ms else { continue };
+            let published = acked.get(&(conn.tenant, member.room)).into_iter().flatten();
+            let due = published
+                .filter(|p| (within.from..within.until).contains(&p.invoke_ms) && p.invoke_ms >= since)
+                .filter(|p| member.end_ms.is_none_or(|end| end > p.invoke_ms + patience_ms))
+                .filter(|p| !(member.no_echo && p.by == key));
+            for p in due.filter(|p| !got.contains(&(key, p.room, p.publisher, p.seq))) {
+                let what =
+                    format!("{}.{} never got {} of {} in {}", key.0, key.1, p.seq, p.publisher, p.room);
+                found.push((p.invoke_ms, what));
+            }
+        }
+    }
+    found
+}
+
+/// Who got what.
+fn received(history: &[Record]) -> BTreeSet<(ConnKey, &str, &str, u64)> {
+    let got = history.iter().filter(|r| r.kind == Kind::Recv);
+    got.map(|r| ((r.actor, r.conn), r.room_name(), r.publisher_name(), r.seq)).collect()
 }
 
 /// Takes away what gaps excuse: latest gap first, each the latest publications asked for before it.

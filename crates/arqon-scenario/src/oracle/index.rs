@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::reach::Faults;
 use crate::history::{Kind, Record, WORLD, What};
 
 /// One connection: actor and number.
@@ -14,6 +15,8 @@ pub(super) struct Index<'h> {
     pub(super) gone: BTreeMap<u32, u64>,
     /// (time, shield, offset) of every move of a wall clock.
     pub(super) skews: Vec<(u64, u32, i64)>,
+    /// What broke, and when.
+    pub(super) faults: Faults,
     /// The last moment of the history.
     pub(super) end_ms: u64,
 }
@@ -54,7 +57,8 @@ pub(super) struct Membership<'h> {
 impl<'h> Index<'h> {
     pub(super) fn new(history: &'h [Record]) -> Self {
         let end_ms = history.last().map_or(0, |r| r.t_ms);
-        let mut index = Self { conns: BTreeMap::new(), gone: BTreeMap::new(), skews: Vec::new(), end_ms };
+        let (conns, gone, skews) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut index = Self { conns, gone, skews, faults: Faults::default(), end_ms };
         for record in history {
             index.add(record);
         }
@@ -66,6 +70,7 @@ impl<'h> Index<'h> {
             if r.what == What::Skew {
                 self.skews.push((r.t_ms, r.shield.unwrap_or_default(), r.offset_ms));
             }
+            self.faults.add(r);
             return;
         }
         if r.what == What::Leave && r.kind == Kind::Invoke {

@@ -9,9 +9,14 @@ mod index;
 mod liveness;
 mod membership;
 mod presence;
+mod reach;
+mod stale;
 mod stream;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod testing_presence;
+mod told;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,12 +36,35 @@ pub const SAFETY: &[&str] = &[
     "no_effect_without_grant",
     "bounded_queues",
     "exactly_one_reply",
+    "no_leave_by_rumour",
+    "stale_is_told",
 ];
 /// Oracles that must hold some time after everything is well again.
-pub const LIVENESS: &[&str] = &["presence.converged", "no_ghosts", "publish_ok", "all_reconnected"];
+///
+/// `left_once`, `ready_follows_spine` and `live_after_spine` count their bound from each fault instead.
+pub const LIVENESS: &[&str] = &[
+    "presence.converged",
+    "no_ghosts",
+    "publish_ok",
+    "all_reconnected",
+    "left_once",
+    "ready_follows_spine",
+    "live_after_spine",
+];
 /// What some seed of a sweep should reach.
-pub const MARKS: &[&str] =
-    &["gap.told", "slow_consumer.closed", "token.expired", "reconnected", "presence.seen"];
+pub const MARKS: &[&str] = &[
+    "gap.told",
+    "slow_consumer.closed",
+    "token.expired",
+    "reconnected",
+    "presence.seen",
+    "left",
+    "stale.told",
+    "unready",
+    "degraded",
+    "shield.forgotten",
+    "shield.new_life",
+];
 
 /// One way in which a history was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +90,21 @@ pub struct Case<'a> {
     pub history: &'a [Record],
     /// From here on nothing was broken and nobody came or went, in milliseconds.
     pub quiet_ms: u64,
+    /// What it happened in.
+    pub surroundings: Surroundings,
+}
+
+/// What an oracle needs to know of the world that a history comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings {
+    /// How many Brains there are.
+    pub brains: u32,
+    /// How many machines with clients; actor `n` runs on number `(n - 1) % client_hosts`.
+    pub client_hosts: u32,
+    /// `presence.lease`, in milliseconds.
+    pub lease_ms: u64,
+    /// `presence.grace`, in milliseconds.
+    pub grace_ms: u64,
 }
 
 /// Runs the checks that a scenario asks for.
@@ -91,6 +134,8 @@ fn safety(name: &str, case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
         "no_effect_without_grant" => membership::no_effect_without_grant(case.history),
         "bounded_queues" => stream::bounded_queues(case.history),
         "exactly_one_reply" => liveness::exactly_one_reply(case.history, index),
+        "no_leave_by_rumour" => told::no_leave_by_rumour(case, index),
+        "stale_is_told" => stale::stale_is_told(case, index),
         _ => Vec::new(),
     }
 }
@@ -102,6 +147,9 @@ fn liveness(name: &str, case: Case<'_>, index: &Index<'_>, bound_ms: u64) -> Vec
         "no_ghosts" => presence::no_ghosts(case.history, index, due_ms),
         "publish_ok" => liveness::publish_ok(case.history, index, due_ms),
         "all_reconnected" => liveness::all_reconnected(index, due_ms),
+        "left_once" => told::left_once(case, index, bound_ms),
+        "ready_follows_spine" => stale::ready_follows_spine(case, index, bound_ms),
+        "live_after_spine" => stale::live_after_spine(case, index, bound_ms),
         _ => Vec::new(),
     }
 }
@@ -121,6 +169,9 @@ fn closed_with(history: &[Record], check: &Check, cohort_of: &BTreeMap<u32, Stri
     found
 }
 
+/// By then every Shield has started.
+const STARTED_MS: u64 = 1_000;
+
 /// Which of [`MARKS`] this history reached.
 #[must_use]
 pub fn marks(history: &[Record]) -> Vec<&'static str> {
@@ -130,7 +181,14 @@ pub fn marks(history: &[Record]) -> Vec<&'static str> {
             "slow_consumer.closed" => r.kind == Kind::Closed && r.code == Some(4001),
             "token.expired" => r.kind == Kind::Closed && r.code == Some(4002),
             "reconnected" => r.kind == Kind::Ok && r.what == What::Connect && r.conn > 1,
-            "presence.seen" => r.kind == Kind::Presence,
+            "presence.seen" => r.kind == Kind::Presence && r.what == What::Other,
+            "left" => r.kind == Kind::Presence && r.what == What::Left,
+            "stale.told" => r.stale == Some(true),
+            "unready" => r.ready == Some(false) && r.t_ms >= STARTED_MS,
+            "degraded" => r.ready == Some(true) && r.note.is_some(),
+            "shield.forgotten" | "shield.new_life" => {
+                r.what == What::Control && r.note.as_deref().is_some_and(|note| note.starts_with(**mark))
+            }
             _ => false,
         })
     };

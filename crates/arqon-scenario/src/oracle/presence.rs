@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
 use super::index::{ConnKey, Index};
-use crate::history::{Kind, Record};
+use crate::history::{Kind, Record, What};
 
 /// The users that a tenant's room really has at the end, by open connections that asked to be tracked.
 fn truth<'h>(index: &Index<'h>) -> BTreeMap<(&'h str, &'h str), BTreeSet<&'h str>> {
@@ -24,7 +24,8 @@ fn views<'h>(
     due_ms: u64,
 ) -> BTreeMap<(ConnKey, &'h str), &'h Record> {
     let mut last = BTreeMap::new();
-    for r in history.iter().filter(|r| r.kind == Kind::Presence && r.users.is_some() && r.t_ms >= due_ms) {
+    let written = |r: &&Record| r.kind == Kind::Presence && r.what == What::Other && r.t_ms >= due_ms;
+    for r in history.iter().filter(written) {
         let lasts = |m: &super::index::Membership<'_>| m.room == r.room_name() && m.end_ms.is_none();
         if index.conns.get(&(r.actor, r.conn)).is_some_and(|c| c.members.iter().any(lasts)) {
             last.insert(((r.actor, r.conn), r.room_name()), r);

@@ -5,11 +5,15 @@ use crate::history::WORLD;
 use crate::plan::{EPOCH_MS, FORBIDDEN_ROOM};
 use crate::values::Span;
 
-fn rec(t_ms: u64, actor: u32, kind: Kind, what: What, id: u32) -> Record {
+/// One Brain, and everybody on one machine.
+const SURROUNDINGS: Surroundings =
+    Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000 };
+
+pub(super) fn rec(t_ms: u64, actor: u32, kind: Kind, what: What, id: u32) -> Record {
     Record::new(t_ms, actor, 1, kind, what).id(id)
 }
 
-fn connect(t_ms: u64, actor: u32, tenant: &str, expires_in_ms: u64) -> Vec<Record> {
+pub(super) fn connect(t_ms: u64, actor: u32, tenant: &str, expires_in_ms: u64) -> Vec<Record> {
     let ask = Record {
         tenant: Some(tenant.to_owned()),
         users: Some(vec![format!("user{actor}")]),
@@ -20,17 +24,17 @@ fn connect(t_ms: u64, actor: u32, tenant: &str, expires_in_ms: u64) -> Vec<Recor
     vec![ask, rec(t_ms + 1, actor, Kind::Ok, What::Connect, 1)]
 }
 
-fn subscribe(t_ms: u64, actor: u32, id: u32) -> Vec<Record> {
+pub(super) fn subscribe(t_ms: u64, actor: u32, id: u32) -> Vec<Record> {
     let ask = Record { track: true, ..rec(t_ms, actor, Kind::Invoke, What::Subscribe, id).room("lobby") };
     vec![ask, rec(t_ms + 1, actor, Kind::Ok, What::Subscribe, id).room("lobby")]
 }
 
-fn recv(t_ms: u64, actor: u32, publisher: &str, seq: u64) -> Record {
+pub(super) fn recv(t_ms: u64, actor: u32, publisher: &str, seq: u64) -> Record {
     let base = rec(t_ms, actor, Kind::Recv, What::Publish, 0).room("lobby").publication(publisher, seq);
     Record { tenant: Some("acme".to_owned()), ..base }
 }
 
-fn publish(t_ms: u64, actor: u32, id: u32, seq: u64) -> Vec<Record> {
+pub(super) fn publish(t_ms: u64, actor: u32, id: u32, seq: u64) -> Vec<Record> {
     let line = |t, kind| {
         let publisher = crate::payload::publisher(actor, 1);
         rec(t, actor, kind, What::Publish, id).room("lobby").publication(&publisher, seq)
@@ -38,7 +42,7 @@ fn publish(t_ms: u64, actor: u32, id: u32, seq: u64) -> Vec<Record> {
     vec![line(t_ms, Kind::Invoke), line(t_ms + 3, Kind::Ok)]
 }
 
-fn view(t_ms: u64, actor: u32, users: &[&str]) -> Record {
+pub(super) fn view(t_ms: u64, actor: u32, users: &[&str]) -> Record {
     let users = users.iter().map(ToString::to_string).collect();
     Record { users: Some(users), ..rec(t_ms, actor, Kind::Presence, What::Other, 0).room("lobby") }
 }
@@ -71,7 +75,8 @@ fn check() -> Check {
 fn judged(mut history: Vec<Record>) -> Vec<&'static str> {
     history.sort_by_key(|r| r.t_ms);
     let cohorts = BTreeMap::from([(1, "chat".to_owned())]);
-    let found = judge(Case { history: &history, quiet_ms: 5_000 }, &check(), &cohorts);
+    let found =
+        judge(Case { history: &history, quiet_ms: 5_000, surroundings: SURROUNDINGS }, &check(), &cohorts);
     let mut names: Vec<_> = found.iter().map(|v| v.oracle).collect();
     names.dedup();
     names
@@ -247,7 +252,9 @@ fn a_close_code_that_was_expected_and_never_came() {
     let mut check = Check { closed_with: BTreeMap::from([("chat".to_owned(), 4001)]), ..Check::default() };
     let cohorts = BTreeMap::from([(1, "chat".to_owned())]);
     let mut history = good();
-    let run = |history: &[Record], check: &Check| judge(Case { history, quiet_ms: 0 }, check, &cohorts).len();
+    let run = |history: &[Record], check: &Check| {
+        judge(Case { history, quiet_ms: 0, surroundings: SURROUNDINGS }, check, &cohorts).len()
+    };
     assert_eq!(run(&history, &check), 1);
     history.push(rec(15_000, 1, Kind::Closed, What::Other, 0).code(4001));
     assert_eq!(run(&history, &check), 0);

@@ -297,6 +297,12 @@ impl Config {
             ("presence.lease", self.presence.lease),
             "members would expire before their join is told",
         );
+        let presence = &self.presence;
+        rules.at_most(
+            ("presence.lease plus presence.grace", presence.lease.saturating_add(presence.grace)),
+            ("presence.permanent_down", presence.permanent_down),
+            "a Shield would be forgotten before its members have left",
+        );
         rules.at_most(
             ("limits.close_linger", self.limits.close_linger),
             ("drain.window", self.drain.window),

@@ -81,6 +81,10 @@ section! {
         /// How long a room without members lives on. Default 60s.
         #[serde(with = "units::duration")]
         idle_close: Duration = Duration::from_secs(60),
+        /// How long the sessions of a silent Shield are kept, hidden; at least lease and grace together, the same on every Shield and Brain.
+        /// Default 10m. Then they are dropped, and a Shield that comes back sends them all again. Shorter: it does so after a short outage.
+        #[serde(with = "units::duration")]
+        permanent_down: Duration = Duration::from_secs(600),
     }
 }
 

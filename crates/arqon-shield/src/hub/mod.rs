@@ -4,6 +4,7 @@
 //! ([`arqon_presence::agent`]) about presence. The hub carries between them, the spine and the shards: one
 //! subscription per room and Shield, whatever the number of sockets.
 
+mod count;
 pub(crate) mod message;
 mod operate;
 mod ports;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use crate::metrics::{Counter, Gauge};
 use crate::shared::Shared;
 use crate::spine::Spine;
+use count::Counted;
 use message::{AckTo, Outbox, Publish, Snapshot, ToHub, ToShard, room_for_one};
 use operate::Operations;
 use ports::Ports;
@@ -41,6 +43,7 @@ pub(crate) struct Hub<P> {
     operations: Operations,
     /// Of large rooms, the last asked for behind.
     snapshots: VecDeque<(Subject, Arc<Snapshot>)>,
+    counted: Counted,
 }
 
 impl<P: Spine> Hub<P> {
@@ -66,7 +69,14 @@ impl<P: Spine> Hub<P> {
         ports.shared.check("started", true, false, "running");
         ports.shared.check("spine", false, false, "connecting");
         ports.shared.check("shared", false, false, "what is revoked is not known yet");
-        Self { link, agent, ports, operations: Operations::default(), snapshots: VecDeque::new() }
+        Self {
+            link,
+            agent,
+            ports,
+            operations: Operations::default(),
+            snapshots: VecDeque::new(),
+            counted: Counted::default(),
+        }
     }
 
     /// Serves until `stop` says true and nothing waits any more, or all shards have gone.
@@ -121,10 +131,17 @@ impl<P: Spine> Hub<P> {
     async fn spine_events(&mut self, first: SpineEvent, now: Now) {
         let mut event = first;
         for _ in 0..MESSAGES_PER_TURN {
-            self.link.event(event, now, &mut self.ports);
+            self.spine_event(event, now);
             let ready = std::future::poll_fn(|cx| Poll::Ready(self.ports.spine.poll_event(cx))).await;
             let Poll::Ready(next) = ready else { return };
             event = next;
+        }
+        self.spine_event(event, now);
+    }
+
+    fn spine_event(&mut self, event: SpineEvent, now: Now) {
+        if let SpineEvent::Dropped { count, .. } = &event {
+            self.ports.metrics.add(Counter::SpineDropped, *count);
         }
         self.link.event(event, now, &mut self.ports);
     }
@@ -205,6 +222,7 @@ impl<P: Spine> Hub<P> {
         self.agent.timeout(now);
         self.presence_outputs(now);
         self.ports.pay_gaps();
+        self.count();
         for shard in &mut self.ports.shards {
             shard.flush();
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arqon_proto::code::ErrorCode;
 use arqon_proto::id::Subject;
@@ -141,6 +142,13 @@ impl<P: Spine> LinkSink for Ports<P> {
     }
 
     fn state(&mut self, up: bool) {
+        if up {
+            self.metrics.count(Counter::SpineConnects);
+        }
         self.changed = Some(up);
+    }
+
+    fn barrier_returned(&mut self, took_ms: u64) {
+        self.metrics.barrier_returned_after(Duration::from_millis(took_ms));
     }
 }

@@ -108,7 +108,7 @@ pub const METRICS: &[Metric] = &[
     metric(
         "arqon_shield_publications_received_total",
         Kind::Counter,
-        "Publications that came from the spine.",
+        "Publications of clients that reached the hub.",
         &[],
     ),
     metric(
@@ -141,6 +141,19 @@ pub const METRICS: &[Metric] = &[
         &[],
     ),
     metric("arqon_shield_barrier_timeouts_total", Kind::Counter, "Barriers that passed their deadline.", &[]),
+    metric("arqon_shield_spine_connects_total", Kind::Counter, "Connections to the spine that stood.", &[]),
+    metric(
+        "arqon_shield_spine_dropped_total",
+        Kind::Counter,
+        "Messages that came from the spine faster than they were taken.",
+        &[],
+    ),
+    metric(
+        "arqon_shield_spine_refused_total",
+        Kind::Counter,
+        "Commands that the permissions of the spine refused.",
+        &[],
+    ),
 ];
 
 pub(super) const RESULTS: usize = 1 + ErrorCode::ALL.len();

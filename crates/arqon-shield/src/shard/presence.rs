@@ -11,6 +11,7 @@ use arqon_proto::message::{
     Encoding, Member as MemberFrame, Meta, Payload, PresenceCount, PresenceDiff, PresenceState, ServerBody,
     ServerFrame, Watch,
 };
+use arqon_proto::planted::{self, Bug};
 
 use super::Inner;
 use super::conn::Delivered;
@@ -144,6 +145,9 @@ impl<S: Stream> Inner<S> {
     }
 
     pub(super) fn presence_stale(&mut self, stale: bool) {
+        if planted::is(Bug::ForgetStale) {
+            return;
+        }
         self.state.stale = stale;
         let rooms: Vec<Key> = self.state.rooms.keys().collect();
         for room in rooms {

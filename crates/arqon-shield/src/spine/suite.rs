@@ -23,6 +23,10 @@ pub trait Bench {
     fn stop(&mut self) -> impl Future<Output = ()>;
     /// It comes back and remembers nothing.
     fn start(&mut self) -> impl Future<Output = ()>;
+    /// A subject that it lets nobody publish or subscribe to, if it has permissions.
+    fn refused(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Puts a spine through the whole contract, each part with a broker of its own.
@@ -40,6 +44,8 @@ pub async fn run<B: Bench>(mut make: impl AsyncFnMut() -> B) {
     any_bytes_pass(&mut make().await).await;
     a_slow_consumer_is_told(&mut make().await).await;
     a_restart_forgets_everything(&mut make().await).await;
+    what_waited_at_a_stop_is_not_repeated(&mut make().await).await;
+    a_refusal_disturbs_nobody(&mut make().await).await;
     a_client_that_goes_disturbs_nobody(&mut make().await).await;
 }
 
@@ -212,6 +218,43 @@ async fn a_restart_forgets_everything<B: Bench>(bench: &mut B) {
     b.barrier_on("acme.barrier.four").await;
     a.publish("acme.lobby", b"again").await;
     assert_eq!(b.next_message().await, message("acme.lobby", b"again"));
+}
+
+async fn what_waited_at_a_stop_is_not_repeated<B: Bench>(bench: &mut B) {
+    let (mut a, mut b) = (Client::new(bench).await, Client::new(bench).await);
+    a.barrier().await;
+    // Not awaited: some of it may be on its way when the broker stops.
+    for i in 0..100u8 {
+        a.send(SpineCommand::Publish { subject: "acme.lobby".into(), payload: Bytes::copy_from_slice(&[i]) });
+    }
+    a.subscribe("acme.other");
+    bench.stop().await;
+    assert_eq!(a.next_event().await, SpineEvent::Down);
+    assert_eq!(b.next_event().await, SpineEvent::Down);
+    bench.start().await;
+    assert!(matches!(b.next_event().await, SpineEvent::Up { .. }));
+    b.subscribe("acme.lobby");
+    b.barrier_on("acme.barrier.two").await;
+    assert!(matches!(a.next_event().await, SpineEvent::Up { .. }));
+    assert_eq!(a.barrier_on("acme.barrier.three").await, []);
+    b.publish("acme.other", b"to nobody").await;
+    assert_eq!(b.barrier_on("acme.barrier.four").await, [], "of before the stop");
+    assert_eq!(a.barrier_on("acme.barrier.five").await, [], "a subscription of before the stop");
+}
+
+async fn a_refusal_disturbs_nobody<B: Bench>(bench: &mut B) {
+    let Some(refused) = bench.refused() else { return };
+    let (mut a, mut b) = (Client::new(bench).await, Client::new(bench).await);
+    b.subscribe(refused);
+    b.subscribe("acme.lobby");
+    b.barrier().await;
+    a.publish(refused, b"x").await;
+    a.publish("acme.lobby", b"y").await;
+    assert_eq!(b.next_message().await, message("acme.lobby", b"y"));
+    assert_eq!((a.barrier().await, b.barrier().await), (vec![], vec![]), "both connections stand");
+    for spine in [&a.spine, &b.spine] {
+        assert_eq!(spine.refusals(), 1, "and it is counted");
+    }
 }
 
 async fn a_client_that_goes_disturbs_nobody<B: Bench>(bench: &mut B) {

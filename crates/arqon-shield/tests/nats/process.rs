@@ -160,6 +160,19 @@ async fn over_two_shields() {
         assert_eq!(heard(&mut ada).await, Ok(format!("\"{i} back\"")));
     }
 
+    let once = PublishOptions { msg_id: Some("once"), ..PublishOptions::default() };
+    for _ in 0..2 {
+        ada.publish("lobby", Payload::Json(b"\"once\""), &once).await.expect("taken");
+    }
+    publish(&mut ada, "lobby", "\"after\"").await;
+    assert_eq!(heard(&mut bob).await, Ok("\"once\"".to_owned()));
+    assert_eq!(heard(&mut bob).await, Ok("\"after\"".to_owned()));
+    let metrics = get(second.admin, "/metrics").await.expect("an answer");
+    for line in ["duplicates_total 1", "spine_connects_total 1", "gaps_total 0", "spine_refused_total 0"] {
+        assert!(metrics.contains(&format!("\narqon_shield_{line}\n")), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("\narqon_shield_barrier_seconds_count 0\n"), "{metrics}");
+
     server.kill().await.expect("killed");
     for shield in [&mut first, &mut second] {
         let said = shield.ready(false).await;
@@ -182,6 +195,9 @@ async fn over_two_shields() {
             Err(missed) => assert_eq!(missed, None, "nobody can know what was lost"),
         }
     }
+
+    let metrics = get(second.admin, "/metrics").await.expect("an answer");
+    assert!(metrics.contains("\narqon_shield_spine_connects_total 2\n"), "{metrics}");
 
     let ended = first.process.stop(PATIENCE).await.expect("drained");
     assert_eq!(ended.code(), Some(0), "{}", first.process.log_tail());
@@ -222,7 +238,8 @@ async fn what_is_wrong_is_told_before_anything_starts() {
         ("nonsense = 1\n", 64, "config.toml:1:1: "),
         ("[spine]\nkind = \"nats\"\n", 64, "config.toml:2:8: spine.kind is \"nats\" but spine.servers is []"),
         (
-            "[spine]\nkind = \"nats\"\nservers = [\"nats://127.0.0.1:1\"]\nnkey_file = \"none\"\n",
+            "[[auth.keys]]\nkid = \"test\"\nalg = \"HS256\"\nfile = \"test.key\"\n\
+             [spine]\nkind = \"nats\"\nservers = [\"nats://127.0.0.1:1\"]\nnkey_file = \"none\"\n",
             64,
             "spine.nkey_file: ",
         ),

@@ -14,12 +14,19 @@ use bytes::Bytes;
 /// How long one step may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+const REFUSED: &str = "acme.refused";
+
 /// A broker of the contract suite.
 pub(crate) struct NatsBench(pub(crate) NatsServer);
 
 impl NatsBench {
     pub(crate) async fn start() -> Self {
-        Self(server("").await)
+        // Everybody is this user, who may do everything but one thing.
+        let config = format!(
+            "no_auth_user: all\nauthorization {{ users: [ {{ user: all, password: none, permissions: {{\n\
+             publish: {{ deny: \"{REFUSED}\" }}, subscribe: {{ deny: \"{REFUSED}\" }} }} }} ] }}"
+        );
+        Self(server(&config).await)
     }
 }
 
@@ -36,6 +43,10 @@ impl Bench for NatsBench {
 
     async fn start(&mut self) {
         self.0.restart().await.expect("started again");
+    }
+
+    fn refused(&self) -> Option<&'static str> {
+        Some(REFUSED)
     }
 }
 

@@ -1,5 +1,9 @@
 //! What the tests of the whole stack share: clients with tokens, and what they see.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod witness;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,0 +1,106 @@
+defmodule ArqonBrain.HardeningTest do
+  @moduledoc "What peers send may be anything and any amount; the Brain neither crashes nor grows without bound."
+  use ArqonBrain.BrainCase, async: false
+
+  alias ArqonBrain.{Gen, Metrics, Vectors}
+  alias ArqonBrain.Wire.Protobuf
+
+  defp processes do
+    for address <- [:directory, :sync, {:shard, 0}, {:shard, 1}],
+        do: Process.whereis(Flow.name(address))
+  end
+
+  test "no message ends a process" do
+    before = processes()
+    say("shield-1", {:hello, %{}}, instance: 77, incarnation: 3)
+    vectors = for {_, _, _, control} <- Vectors.messages(), do: control
+
+    Gen.check(2000, fn ->
+      control = Gen.one(vectors)
+      # A Shield's own messages with its lease, a Brain's, and what is broken on the way.
+      from = Gen.one(["shield-1", "brain-1", "brain-0"])
+
+      bytes =
+        IO.iodata_to_binary(
+          Protobuf.encode(:control, %{control | from: from, incarnation: Gen.one([3, 3, 4])})
+        )
+
+      bytes = if Gen.int(0..2) == 0, do: bytes, else: Gen.mutate(bytes)
+      Control.handle(Gen.one([@brain, @brains, "_arqon.other"]), bytes)
+      if Gen.int(0..20) == 0, do: pass(Gen.int(0..5_000))
+    end)
+
+    told()
+    pass(120_000)
+    assert processes() == before
+    say("s9", {:hello, %{}})
+    assert [%{accepted: true}] = bodies(told(), "_arqon.shield.s9", :welcome)
+  end
+
+  test "what digests repair is dropped while too much waits, and a hello never is" do
+    say("s1", {:hello, %{}})
+    told()
+    directory = Process.whereis(Flow.name(:directory))
+    :sys.suspend(directory)
+    before = Metrics.get(:control_shed_total, kind: :heartbeat)
+    for _ <- 1..10_050, do: say("s1", {:heartbeat, %{digest: 0}})
+    say("s2", {:hello, %{}})
+    {:message_queue_len, waiting} = Process.info(directory, :message_queue_len)
+    assert waiting in 10_000..10_010
+    assert Metrics.get(:control_shed_total, kind: :heartbeat) == before + 50
+    :sys.resume(directory)
+    assert [%{accepted: true}] = bodies(told(), "_arqon.shield.s2", :welcome)
+    say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
+    assert users("acme.a") == ["ann"]
+  end
+
+  test "a shard that is slow loses what digests repair, and is repaired" do
+    say("s1", {:hello, %{}})
+    told()
+    shard = Process.whereis(Flow.name({:shard, :erlang.phash2("acme.a", 2)}))
+    :sys.suspend(shard)
+    # Not faster than the Directory works, which has a bound of its own.
+    for i <- 1..10_100 do
+      say("s1", update("acme.a", "s1", [{i, i}], [{i, "u#{i}"}]))
+      if rem(i, 1000) == 0, do: await(fn -> queue(:directory) == 0 end)
+    end
+
+    # The Directory is at work while the shard is not.
+    await(fn -> Metrics.get(:control_shed_total, kind: :merge) > 0 end)
+    # Neither do questions pile up before it.
+    for _ <- 1..100, do: say("s1", {:heartbeat, %{digest: 0}})
+    await(fn -> Metrics.get(:control_shed_total, kind: :gather) >= 100 end)
+    assert {:message_queue_len, 10_000} = Process.info(shard, :message_queue_len)
+    :sys.resume(shard)
+    told()
+    assert length(users("acme.a")) < 10_100
+    whole = update("acme.a", "s1", [{1, 10_100}], for(i <- 9_000..9_500, do: {i, "u#{i}"}))
+    say("s1", whole)
+    assert length(users("acme.a")) == 501, "a full state says all"
+  end
+
+  defp queue(address) do
+    {:message_queue_len, length} =
+      Process.info(Process.whereis(Flow.name(address)), :message_queue_len)
+
+    length
+  end
+
+  test "many rooms in one message are all created, in order" do
+    say("s1", {:hello, %{}})
+
+    slice = %{
+      shield: "s1",
+      incarnation: 1,
+      spans: [%{from: 1, to: 1}],
+      members: 1,
+      members_version: 1
+    }
+
+    rooms = for i <- 100..399, do: %{subject: "acme.r#{i}", slices: [slice]}
+    told()
+    say("s1", {:update, %{rooms: rooms}})
+    assert length(events(told())) == 300
+    assert length(Enum.uniq(for %{generation: g} <- Presence.rooms(2), do: g)) == 300
+  end
+end
