@@ -10,19 +10,28 @@ use arqon_shield::config::{Algorithm, Config, KeyConfig};
 use arqon_shield::server::{self, Running, StartError};
 use serde_json::json;
 
-use crate::auth::{DEV_KID, dev_token};
+use crate::auth::{DEV_KID, dev_admin_token, dev_token};
 use crate::cli::{DEV_ADMIN_PORT, DEV_PORT, Up};
 use crate::failure::Failure;
 use crate::machine::{self, Interrupts};
 use crate::print::print_line;
-use crate::runtime_file::{DevBus, RuntimeDir};
+use crate::runtime_file::{DevBus, Parts, RuntimeDir};
+use crate::stack;
 
 /// A working day and the night after it; a new start makes a new token.
-const TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Long enough for clients to be told, short enough for somebody who waits at a terminal.
-const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+/// A page that a developer serves from the same machine, whatever its port.
+pub(crate) const PAGES: [&str; 4] =
+    ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"];
+const TITLE: &str = "one process, nothing is stored, for this machine only";
 
 pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
+    if args.stack { stack::up(args).await } else { embedded(args).await }
+}
+
+async fn embedded(args: &Up) -> Result<(), Failure> {
     let dir = RuntimeDir::of_user();
     let admin_port = args.admin_port.unwrap_or(if args.port == DEV_PORT { DEV_ADMIN_PORT } else { 0 });
     let secret = new_secret()?;
@@ -35,16 +44,23 @@ pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
         ws_url: format!("ws://{clients}/v1/connect"),
         admin_url: format!("http://{admin}"),
         token: dev_token(secret.as_bytes(), TOKEN_TTL)?,
+        admin_token: dev_admin_token(secret.as_bytes(), TOKEN_TTL)?,
         pid: std::process::id(),
         key_file,
         kid: DEV_KID.to_owned(),
+        others: Vec::new(),
+        parts: Parts::Embedded,
     };
     dir.write(&found)?;
     // Before anything is printed: whoever reads the line may end this process at once.
     let mut interrupts = Interrupts::listen()?;
-    let told = tell(&found, args.json);
+    let told = tell(&found, args.json, TITLE, "Ctrl-C ends it.");
     if told.is_ok() {
-        interrupts.next().await;
+        tokio::select! {
+            () = interrupts.next() => {}
+            // An operator may drain the only Shield of the bus.
+            () = bus.drained() => {}
+        }
     }
     // Gone from the file first: nobody new should find a bus that is about to end.
     dir.forget(found.pid, &found.key_file);
@@ -72,6 +88,10 @@ impl Embedded {
 
     fn addresses(&self) -> Addresses {
         self.0.addresses()
+    }
+
+    async fn drained(&self) {
+        self.0.control().drained().await;
     }
 
     /// Tells the clients, waits for them to go, and ends. At once if there are none.
@@ -109,9 +129,7 @@ fn configure(port: u16, admin_port: u16, key_file: &Path) -> Config {
     config.auth.keys =
         vec![KeyConfig { kid: DEV_KID.to_owned(), alg: Algorithm::HS256, file: key_file.to_owned() }];
     config.drain.window = DRAIN_WINDOW;
-    // A page that a developer serves from the same machine, whatever its port.
-    let pages = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"];
-    config.origin.allowed = pages.map(str::to_owned).to_vec();
+    config.origin.allowed = PAGES.map(str::to_owned).to_vec();
     config
 }
 
@@ -124,22 +142,24 @@ fn new_secret() -> Result<String, Failure> {
     Ok(secret)
 }
 
-fn tell(bus: &DevBus, json: bool) -> Result<(), Failure> {
+/// Says where the bus is: what kind it is, and how it ends.
+pub(crate) fn tell(bus: &DevBus, json: bool, kind: &str, end: &str) -> Result<(), Failure> {
     let text = if json {
         json!({ "ws_url": bus.ws_url, "admin_url": bus.admin_url, "token": bus.token }).to_string()
     } else {
         let program = std::env::args().next().unwrap_or_else(|| "arq".to_owned());
-        welcome(bus, &program)
+        welcome(bus, &program, kind, end)
     };
     print_line(text.as_bytes())
 }
 
-fn welcome(bus: &DevBus, program: &str) -> String {
+fn welcome(bus: &DevBus, program: &str, kind: &str, end: &str) -> String {
     let DevBus { ws_url, admin_url, token, .. } = bus;
+    let others: String = bus.others.iter().map(|url| format!("\n  and    {url}")).collect();
     format!(
-        "ArqonBus is up: one process, nothing is stored, for this machine only.
+        "ArqonBus is up: {kind}.
 
-  URL    {ws_url}
+  URL    {ws_url}{others}
   Admin  {admin_url}
   Token  {token}
          (tenant dev, user dev, every room, for 24 hours)
@@ -149,8 +169,9 @@ Try, in other terminals:
   {program} sub lobby --track '{{\"at\":\"desk\"}}'
   {program} pub lobby '{{\"hello\":\"world\"}}'
   {program} presence lobby
+  {program} rooms
 
-Ctrl-C ends it."
+{end}"
     )
 }
 
@@ -168,9 +189,12 @@ mod tests {
             ws_url: "ws://127.0.0.1:7320/v1/connect".to_owned(),
             admin_url: "http://127.0.0.1:7321".to_owned(),
             token: "eyJ.x.y".to_owned(),
+            admin_token: "eyJ.a.b".to_owned(),
             pid: 1,
             key_file: PathBuf::new(),
             kid: "dev".to_owned(),
+            others: Vec::new(),
+            parts: Parts::Embedded,
         };
         expect![[r#"
             ArqonBus is up: one process, nothing is stored, for this machine only.
@@ -185,9 +209,14 @@ mod tests {
               arq sub lobby --track '{"at":"desk"}'
               arq pub lobby '{"hello":"world"}'
               arq presence lobby
+              arq rooms
 
             Ctrl-C ends it."#]]
-        .assert_eq(&welcome(&bus, "arq"));
+        .assert_eq(&welcome(&bus, "arq", TITLE, "Ctrl-C ends it."));
+        let other = DevBus { others: vec!["ws://127.0.0.1:7322/v1/connect".to_owned()], ..bus };
+        let said = welcome(&other, "arq", "two", "`arq dev down` ends it.");
+        assert!(said.starts_with("ArqonBus is up: two.") && said.ends_with("`arq dev down` ends it."));
+        assert!(said.contains("\n  and    ws://127.0.0.1:7322/v1/connect\n"), "{said}");
     }
 
     #[test]

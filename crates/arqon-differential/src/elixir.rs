@@ -60,7 +60,7 @@ impl Bench {
         let options = NatsOptions {
             binary: parts.nats_server.clone(),
             config: format!("accounts {{\n{accounts}}}\n"),
-            files: Vec::new(),
+            ..NatsOptions::default()
         };
         let server = NatsServer::start(&options).await?;
         let folder = tempfile::tempdir()?;

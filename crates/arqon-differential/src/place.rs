@@ -159,7 +159,7 @@ impl Place {
             AgentOutput::Order(Order::Kick { target: KickTarget::User { user, .. }, .. }) => {
                 self.end(|_, _, of| of == user, now);
             }
-            AgentOutput::Order(Order::Kick { target: KickTarget::Session(session), .. }) => {
+            AgentOutput::Order(Order::Kick { target: KickTarget::Session { session, .. }, .. }) => {
                 self.end(|_, s, _| s == *session, now);
             }
             AgentOutput::Order(Order::CloseRoom { subject, .. }) => {

@@ -93,8 +93,8 @@ pub(crate) fn diff(diff: &Diff) -> String {
 pub(crate) fn order(order: &Order) -> String {
     match order {
         Order::Kick { target: KickTarget::User { user, .. }, reason } => format!("kick {user} {reason}"),
-        Order::Kick { target: KickTarget::Session(session), reason } => {
-            format!("kick session {:x} {reason}", session.0)
+        Order::Kick { target: KickTarget::Session { tenant, session }, reason } => {
+            format!("kick session {:x} of {tenant:?} {reason}", session.0)
         }
         Order::CloseRoom { subject, generation, reason } => {
             format!("close {subject} {reason}, known: {}", *generation > 0)
