@@ -131,12 +131,12 @@ fn configuration(name: &str, url: &str, password: &Path, times: Times) -> String
 
 impl ElixirBrain {
     fn command(&mut self, text: &str) {
-        let clock = self.clock.clone();
-        self.nats.publish(&clock, REPLY, text.as_bytes());
+        self.nats.publish(&self.clock, REPLY, text.as_bytes());
     }
 
+    /// Without an answer: it comes with that to what is sent behind it.
     fn advance(&mut self, now: Now) {
-        self.command(&format!("advance {} {}", now.mono_ms, now.wall_ms));
+        self.nats.publish(&self.clock, "", format!("advance {} {}", now.mono_ms, now.wall_ms).as_bytes());
     }
 
     /// The answer to the next command that was sent. When it is asked what it shows, everything due was done before.
@@ -173,6 +173,10 @@ impl BrainUnderTest for ElixirBrain {
     }
 
     fn begin(&mut self, now: Now, messages: &[Message]) -> Result<()> {
+        if messages.is_empty() {
+            self.command(&format!("advance {} {}", now.mono_ms, now.wall_ms));
+            return self.nats.flush();
+        }
         self.advance(now);
         for (subject, payload) in messages {
             self.nats.publish(subject, "", payload);
@@ -212,7 +216,6 @@ impl BrainUnderTest for ElixirBrain {
             self.command(command);
         }
         self.nats.flush()?;
-        self.answer()?;
         let rooms = self.lines::<Room>()?.into_iter().map(Room::picture).collect();
         let shields = self.lines::<ShieldPicture>()?;
         let shared = self.answer()?.parse()?;
