@@ -14,6 +14,7 @@ defmodule ArqonBrain.Directory do
     Health,
     LeaseTable,
     Metrics,
+    Orders,
     Post,
     Settings,
     Shared,
@@ -55,7 +56,8 @@ defmodule ArqonBrain.Directory do
       shards: context.shards,
       table: table,
       sync: presence.sync_ms,
-      version: context.version
+      version: context.version,
+      orders: Orders.new(:atomics.add_get(context.directory_starts, 1, 1) - 1)
     ]
 
     state = Machine.new(options, now)
