@@ -178,6 +178,23 @@ defmodule ArqonBrain.StoreTest do
     await_ok()
   end
 
+  # What is logged from now on, so far.
+  defp collect_log do
+    {:ok, device} = StringIO.open("")
+
+    :ok =
+      :logger.add_handler(:store_test, __MODULE__, %{
+        config: %{device: device},
+        formatter: {:logger_formatter, %{}}
+      })
+
+    on_exit(fn -> :logger.remove_handler(:store_test) end)
+    fn -> device |> StringIO.contents() |> elem(1) end
+  end
+
+  def log(event, %{config: %{device: device}, formatter: {formatter, config}}),
+    do: IO.write(device, formatter.format(event, config))
+
   test "a server that takes no writes is degraded, and gets them when it does", context do
     server =
       server(context, OsProcess.free_port(), [
@@ -189,8 +206,13 @@ defmodule ArqonBrain.StoreTest do
 
     store(ValkeyServer.config(server))
     assert_receive {:store, {:loaded, _empty}}, 5_000
+    log = collect_log()
     Store.put_revocations([revocation("a")])
     await_reason("OOM")
+
+    # It is not tried again and again at full speed, and that it is so is said once.
+    OsProcess.wait_until(fn -> :sys.get_state(Store).failures >= 4 end, "some more tries")
+    assert [_before, _after] = String.split(log.(), "nothing is written down")
     "OK" = ValkeyServer.run(server, ["CONFIG", "SET", "maxmemory", "0"])
     await_stored(server, ["HLEN", "arqon:revocations"], 1)
     await_ok()
