@@ -247,7 +247,12 @@ defmodule ArqonBrain.Nats.Connection do
         cancel(link.watch)
         Process.send_after(self(), {:ping, link.id}, @ping_ms)
         state = %{state | link: %{link | pongs: pongs, watch: nil}}
-        if why == :barrier, do: up(state), else: held(state)
+
+        case why do
+          :barrier -> up(state)
+          :alive -> held(state)
+          :drained -> state
+        end
 
       {:empty, _pongs} ->
         state
