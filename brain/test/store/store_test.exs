@@ -1,7 +1,7 @@
 defmodule ArqonBrain.StoreTest do
   use ExUnit.Case, async: false
 
-  alias ArqonBrain.{Health, OsProcess, Store, ValkeyServer}
+  alias ArqonBrain.{Health, LogTap, OsProcess, Store, ValkeyServer}
 
   @moduletag :tmp_dir
   @moduletag capture_log: true
@@ -178,23 +178,6 @@ defmodule ArqonBrain.StoreTest do
     await_ok()
   end
 
-  # What is logged from now on, so far.
-  defp collect_log do
-    {:ok, device} = StringIO.open("")
-
-    :ok =
-      :logger.add_handler(:store_test, __MODULE__, %{
-        config: %{device: device},
-        formatter: {:logger_formatter, %{}}
-      })
-
-    on_exit(fn -> :logger.remove_handler(:store_test) end)
-    fn -> device |> StringIO.contents() |> elem(1) end
-  end
-
-  def log(event, %{config: %{device: device}, formatter: {formatter, config}}),
-    do: IO.write(device, formatter.format(event, config))
-
   test "a server that takes no writes is degraded, and gets them when it does", context do
     server =
       server(context, OsProcess.free_port(), [
@@ -206,7 +189,7 @@ defmodule ArqonBrain.StoreTest do
 
     store(ValkeyServer.config(server))
     assert_receive {:store, {:loaded, _empty}}, 5_000
-    log = collect_log()
+    log = LogTap.start()
     Store.put_revocations([revocation("a")])
     await_reason("OOM")
 
