@@ -100,6 +100,18 @@ defmodule ArqonBrain.HardeningTest do
   # The time goes on and no alarm rings: nobody was there to hear it.
   defp set_time(mono_ms), do: TestClock.start(mono_ms, 1_700_000_000_000 + mono_ms)
 
+  test "a room that is named many times is answered once" do
+    say("s1", {:hello, %{}})
+    say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
+    told()
+    room = %{subject: "acme.a", digest: 7, shields: ["s1"]}
+    say("s1", {:compare, %{rooms: List.duplicate(room, 1_000)}})
+    assert [%{rooms: [%{slices: [_one]}]}] = bodies(told(), "_arqon.shield.s1", :update)
+    pull = {:pull, %{to: "brain-0", subjects: List.duplicate("acme.a", 1_000)}}
+    say("brain-1", pull, subject: @brains)
+    assert [%{rooms: [%{slices: [_one]}]}] = bodies(told(), @brains, :update)
+  end
+
   test "a shard that is slow loses what digests repair, and is repaired" do
     say("s1", {:hello, %{}})
     told()

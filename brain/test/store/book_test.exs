@@ -146,6 +146,10 @@ defmodule ArqonBrain.Store.BookTest do
     assert Book.answers(written, ["OK", 1, {:error, "WRONGTYPE x"}]) ==
              {[{me, "a.b", 9}], ["WRONGTYPE x"]}
 
+    for no_generation <- ["0", "-1", "7x", "9007199254740992", "18446744073709551616", 7] do
+      assert Book.answers(written, ["OK", 1, no_generation]) == {[{me, "a.b", 9}], []}
+    end
+
     assert {[], [], _book} = Book.batch(empty, 10)
 
     book = book |> Book.drop("a.b")

@@ -11,6 +11,8 @@ defmodule ArqonBrain.Store.Book do
 
   @revocations_max 10_000
   @generations_max 10_000
+  # Numbers go on from the one that is stored: far from the end of 64 bits.
+  @generation_max 0x1FFFFFFFFFFFFF
   @time_max 0xFFFFFFFFFFFFFFFF
   # A Brain that restarts within this time finds its rooms under the generations they had.
   @generation_ms 7 * 24 * 3_600_000
@@ -291,7 +293,7 @@ defmodule ArqonBrain.Store.Book do
   # What is no number was not written by a Brain; the room has the proposed one then.
   defp stored(reply, proposed) when is_binary(reply) and byte_size(reply) <= 20 do
     case Integer.parse(reply) do
-      {generation, ""} when generation > 0 -> generation
+      {generation, ""} when generation in 1..@generation_max -> generation
       _other -> proposed
     end
   end
