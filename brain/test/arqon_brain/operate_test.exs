@@ -39,6 +39,15 @@ defmodule ArqonBrain.OperateTest do
     assert [{"_arqon.shield.s3", {:forgotten, _}}] = told()
   end
 
+  test "a Shield that asks after a long silence is shown again before it is answered" do
+    say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
+    pass(12_000)
+    %{list: list} = result(ask({:members, %{subject: "acme.a"}}))
+    assert [%{user: "ann"}] = list
+    pass(12_000)
+    assert %{rooms: [%{users: 1}]} = result(ask({:rooms, %{}}))
+  end
+
   test "rooms are listed in pages over all shards" do
     for i <- 10..30,
         do: say("s1", update("acme.r#{i}", "s1", [{i, i}], [{i, "ann"}], members: 2, version: i))

@@ -33,6 +33,7 @@ pub(crate) struct Flight {
     /// Which process of the receiver it is meant for.
     pub(crate) epoch: u64,
     payload: Bytes,
+    heartbeat: bool,
     /// Whether it is a question of an operator.
     pub(crate) question: bool,
 }
@@ -43,12 +44,14 @@ impl Flight {
     }
 }
 
+const HEARTBEAT: u64 = 5;
+
 /// The number of a message's kind.
 fn kind(body: &pb::control::Body) -> u64 {
     use pb::control::Body;
     match body {
         Body::Hello(_) => 4,
-        Body::Heartbeat(_) => 5,
+        Body::Heartbeat(_) => HEARTBEAT,
         Body::Bye(_) => 6,
         Body::Update(_) => 7,
         Body::Digests(_) => 8,
@@ -133,6 +136,7 @@ impl Bus {
                     content: content.clone(),
                     epoch: *epoch,
                     payload: message.1.clone(),
+                    heartbeat: kind == HEARTBEAT,
                     question,
                 };
                 self.flights.entry(at).or_default().push(flight);
@@ -154,12 +158,31 @@ impl Bus {
             // given at one instant: it counts once. What is doubled on the way comes at another instant.
             flights.dedup();
             flights.retain(|flight| !self.cuts.contains(&(flight.from, flight.to)));
-            for flight in together(flights) {
+            for flight in together(newest(flights)) {
                 arrived.entry(flight.to).or_default().push(flight);
             }
         }
         arrived
     }
+}
+
+/// Of the heartbeats of one Shield that arrive at one instant, a Brain may compare the last alone: nothing is lost by that, and
+/// one of several processes does, because the answers of the others come too late.
+fn newest(flights: Vec<Flight>) -> Vec<Flight> {
+    let mut kept: Vec<Flight> = Vec::with_capacity(flights.len());
+    for flight in flights {
+        let same = |last: &&mut Flight| {
+            last.heartbeat
+                && flight.heartbeat
+                && (last.to, last.from, last.life, last.epoch)
+                    == (flight.to, flight.from, flight.life, flight.epoch)
+        };
+        match kept.last_mut().filter(same) {
+            Some(last) => *last = flight,
+            None => kept.push(flight),
+        }
+    }
+    kept
 }
 
 /// Packs what belongs together anew, see [`repack`].

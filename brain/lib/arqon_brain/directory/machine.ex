@@ -90,7 +90,8 @@ defmodule ArqonBrain.Directory.Machine do
 
     case LeaseTable.extend(state.table, from, instance, incarnation, now.mono_ms) do
       {true, table} ->
-        state = %{state | table: table, stale: state.stale or not was_up}
+        # The shards learn that it is shown again before they hear what it asks.
+        state = refresh(%{state | table: table, stale: state.stale or not was_up}, now)
 
         # Whatever is wrong with what it says, it lives.
         case Routes.of_holder(state, message, now) do
