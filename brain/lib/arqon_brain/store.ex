@@ -131,7 +131,7 @@ defmodule ArqonBrain.Store do
 
   # What is known now is still written, as far as that goes before a supervisor would lose its patience.
   def terminate(_reason, state) do
-    write_rest(state.conn, state.book, System.monotonic_time(:millisecond) + @rest_ms)
+    _rest = write_rest(state.conn, state.book, System.monotonic_time(:millisecond) + @rest_ms)
     Resp.close(state.conn)
   end
 
