@@ -9,7 +9,8 @@ defmodule ArqonBrain.Log do
     Enum.each(:logger.get_handler_ids(), &:logger.remove_handler/1)
 
     config = %{
-      config: %{type: :standard_error},
+      # As many lines may wait as may be there at all: nobody waits for a reader of the log that has stopped.
+      config: %{type: :standard_error, sync_mode_qlen: 200, drop_mode_qlen: 200},
       filters: filters(),
       formatter:
         {:logger_formatter,

@@ -1,5 +1,5 @@
 defmodule ArqonBrain.Presence do
-  @moduledoc "What this Brain knows of rooms, for the admin port and for tests."
+  @moduledoc "What this Brain knows of rooms, for tests."
 
   alias ArqonBrain.Flow
 

@@ -21,6 +21,7 @@ defmodule ArqonBrain.Store do
 
   @casts_max 20_000
   @ping_ms 2_000
+  @rest_ms 2_000
   @backoff_first_ms 100
   @backoff_max_ms 2_000
   # Commands in one go; keeps each wait short.
@@ -128,11 +129,17 @@ defmodule ArqonBrain.Store do
   @impl true
   def terminate(_reason, %{conn: nil}), do: :ok
 
-  # What is known now is still written, within the deadline of one reply.
+  # What is known now is still written, as far as that goes before a supervisor would lose its patience.
   def terminate(_reason, state) do
-    {commands, _written, _book} = Book.batch(state.book, @batch)
-    _result = if commands != [], do: Resp.run(state.conn, commands)
+    _rest = write_rest(state.conn, state.book, System.monotonic_time(:millisecond) + @rest_ms)
     Resp.close(state.conn)
+  end
+
+  defp write_rest(conn, book, until) do
+    with {[_one | _more] = commands, _written, book} <- Book.batch(book, @batch),
+         true <- System.monotonic_time(:millisecond) < until,
+         {:ok, _replies} <- Resp.run(conn, commands),
+         do: write_rest(conn, book, until)
   end
 
   # -- what others say

@@ -33,4 +33,24 @@ defmodule ArqonBrain.LogTest do
     assert length(String.split(written.(), "handle,1")) == 2
     refute written.() =~ "a-private-user"
   end
+
+  @tag :tmp_dir
+  test "a reader of the log that has stopped holds nobody up", context do
+    took = Path.join(context.tmp_dir, "took")
+
+    code = """
+    :ok = ArqonBrain.Log.start(:info)
+    {us, _} = :timer.tc(fn -> for _ <- 1..60, do: :logger.error(String.duplicate("x", 4_000)) end)
+    File.write!(#{inspect(took)}, Integer.to_string(div(us, 1000)))
+    :erlang.halt(0, flush: false)
+    """
+
+    # The pipe holds a part of it, and nobody reads.
+    ebin = Path.dirname(to_string(:code.which(Log)))
+    silent = ~S(mkfifo "$3"; exec 9<>"$3"; elixir -pa "$1" -e "$2" 2>"$3")
+    fifo = Path.join(context.tmp_dir, "log")
+    {_output, 0} = System.cmd("sh", ["-c", silent, "sh", ebin, code, fifo])
+    # A line that waits for the reader takes five seconds.
+    assert String.to_integer(File.read!(took)) < 4_000
+  end
 end

@@ -245,6 +245,14 @@ defmodule ArqonBrain.OperateTest do
            "after one second instead of sixty"
   end
 
+  test "the version of the settings stays within its 64 bits" do
+    last = 0xFFFFFFFFFFFFFFFF
+    say("s2", {:shared, %{settings: %{version: last, rooms: []}}})
+    told()
+    assert %{version: ^last} = result(ask({:set, %{version: last, rooms: []}}))
+    assert %{version: ^last} = result(ask({:settings, %{}}))
+  end
+
   test "who holds something else gets all, and is asked for it" do
     ask({:revoke, revocation(user: "ann", until_ms: @now + 100_000)})
     bob = revocation(user: "bob", until_ms: @now + 100_000)

@@ -90,6 +90,15 @@ defmodule ArqonBrain.StoreTest do
     assert length(loaded.revocations) == 10_000
   end
 
+  test "what was said before the end is written before the end", context do
+    server = server(context)
+    store(ValkeyServer.config(server))
+    assert_receive {:store, {:loaded, _empty}}, 5_000
+    Store.put_revocations(for n <- 1..5_000, do: revocation("user-#{n}"))
+    stop_supervised!(Store)
+    assert ValkeyServer.run(server, ["HLEN", "arqon:revocations"]) == 5_000
+  end
+
   test "Valkey that is not there at the start is degraded, and what was said meanwhile is written later",
        context do
     port = OsProcess.free_port()

@@ -9,6 +9,8 @@ defmodule ArqonBrain.Directory.Operate do
   alias ArqonBrain.Directory.State
   alias ArqonBrain.Wire.{Message, Pages}
 
+  @version_max 0xFFFFFFFFFFFFFFFF
+
   # Numbers of the error codes.
   @bad_request 102
   @limit_exceeded 108
@@ -228,7 +230,7 @@ defmodule ArqonBrain.Directory.Operate do
         {:refused, @conflict, "the settings have version #{present}, not #{settings.version}"}
 
       true ->
-        settings = %{settings | version: max(now.wall_ms, present + 1)}
+        settings = %{settings | version: now.wall_ms |> max(present + 1) |> min(@version_max)}
         {:answer, merge_shared(state, [], settings, false, now), {:settings, settings}}
     end
   end

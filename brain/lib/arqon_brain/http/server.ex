@@ -72,7 +72,11 @@ defmodule ArqonBrain.Http.Server do
       # A client that is gone already, or no file descriptor is left: the Brain has other things to do than to end for that.
       {:error, _reason} ->
         Metrics.count(:http_refused_total, reason: :accept)
-        receive do: (:never -> :ok), after: (@accept_again_ms -> accept(listener, server))
+
+        receive do
+        after
+          @accept_again_ms -> accept(listener, server)
+        end
     end
   end
 

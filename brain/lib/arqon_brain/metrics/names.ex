@@ -10,7 +10,7 @@ defmodule ArqonBrain.Metrics.Names do
     control_ignored_total: {:counter, "Control messages that were ignored, by reason."},
     control_messages_total: {:counter, "Control messages that were decoded, by kind."},
     control_shed_total:
-      {:counter, "Repairable messages dropped because a process had too much to do."},
+      {:counter, "Messages between processes dropped because one had too much to do, by kind."},
     http_refused_total:
       {:counter, "Requests on the admin port that were not answered, by reason."},
     mailbox_messages_max: {:gauge, "Messages that wait for the busiest process."},
