@@ -262,6 +262,15 @@ defmodule ArqonBrain.BrainTest do
     assert ArqonBrain.Metrics.get(:control_ignored_total, reason: :malformed) == before + 3
   end
 
+  test "a body that breaks a rule is a sign of life all the same" do
+    hello("s1")
+    pass(4_000)
+    say("s1", update("acme.a", "s2", [{1, 1}], [{1, "ann"}]))
+    pass(4_000)
+    assert [{"s1", _known, true}] = ArqonBrain.Directory.shields()
+    assert users("acme.a") == []
+  end
+
   @tag limits: %{rooms_max: 4, sessions_per_room_max: 2}, shards: 1
   test "bounds of rooms and sessions" do
     hello("s1")

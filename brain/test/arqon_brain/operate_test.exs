@@ -141,6 +141,18 @@ defmodule ArqonBrain.OperateTest do
     assert result(pass(1_000)) == %{reached: ["s1"], unreached: ["s2"]}
   end
 
+  test "a session is ended within the tenant that is given" do
+    session = <<7::128>>
+
+    for {tenant, id} <- [{"acme", 1}, {"", 2}] do
+      told = ask({:kick, %{tenant: tenant, session: session, reason: "spam"}})
+      kick = {:kick, %{tenant: tenant, user: "", session: session, reason: "spam"}}
+      assert [%{id: ^id, kind: ^kick}] = bodies(told, "_arqon.shield.s1", :order)
+    end
+
+    assert %{error: 102} = answer(ask({:kick, %{tenant: "_x", session: session}}))
+  end
+
   test "a room is closed under its generation, and one Shield is drained" do
     say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
     assert [{_, {:room_event, %{generation: generation}}}] = told()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arqon_shield::auth::sign::{Claims, Grant, SigningKey, sign};
 use arqon_shield::config::Algorithm;
 
-use crate::cli::{Action, Gen};
+use crate::cli::{Action, AdminScope, Gen};
 use crate::failure::{Exit, Failure};
 use crate::machine;
 use crate::print::print_line;
@@ -28,15 +28,28 @@ pub(crate) fn generate(args: &Gen) -> Result<(), Failure> {
     print_line(token.map_err(|error| Failure::failed(error.to_string()))?.as_bytes())
 }
 
-/// A token for everything on the dev bus.
+/// A token for every room of the dev bus.
 pub(crate) fn dev_token(secret: &[u8], ttl: Duration) -> Result<String, Failure> {
+    dev_claims(secret, Claims { grants: vec![Grant::all(">")], ..Claims::default() }, ttl)
+}
+
+/// A token for its server API, and for nothing else.
+pub(crate) fn dev_admin_token(secret: &[u8], ttl: Duration) -> Result<String, Failure> {
+    let admin = Some(AdminScope::Bus.name().to_owned());
+    // Another user, so that kicking or revoking `dev` does not lock its operator out.
+    dev_claims(secret, Claims { sub: "admin".to_owned(), admin, ..Claims::default() }, ttl)
+}
+
+fn dev_claims(secret: &[u8], claims: Claims, ttl: Duration) -> Result<String, Failure> {
+    let now = machine::unix_seconds();
+    let sub = if claims.sub.is_empty() { "dev".to_owned() } else { claims.sub };
     let claims = Claims {
         tenant: "dev".to_owned(),
-        sub: "dev".to_owned(),
+        sub,
         aud: AUDIENCE.to_owned(),
-        exp: machine::unix_seconds().saturating_add(ttl.as_secs()),
-        grants: vec![Grant::all(">")],
-        ..Claims::default()
+        iat: Some(now),
+        exp: now.saturating_add(ttl.as_secs()),
+        ..claims
     };
     let key = SigningKey::new(DEV_KID, Algorithm::HS256, secret);
     key.and_then(|key| sign(&claims, &key)).map_err(|error| Failure::failed(error.to_string()))
@@ -53,7 +66,9 @@ fn claims(args: &Gen, now: u64) -> Claims {
         sub: args.sub.as_str().to_owned(),
         aud: args.aud.clone(),
         exp: now.saturating_add(args.ttl.as_secs()),
+        iat: Some(now),
         grants: args.room.iter().map(grant).collect(),
+        admin: args.admin.map(|scope| scope.name().to_owned()),
         ..Claims::default()
     }
 }

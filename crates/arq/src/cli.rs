@@ -9,6 +9,10 @@ use arqon_proto::message::Watch;
 use arqon_shield::config::{Algorithm, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) mod operate;
+
+use operate::{ApiAccess, Events, Kick, Revoke, RoomCommand, Rooms, SettingsCommand, ShieldCommand};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
@@ -39,8 +43,25 @@ pub(crate) enum Command {
     Sub(Subscribe),
     /// Print who is in a room
     Presence(Presence),
-    /// Tell whether a bus is ready, and if not, why
+    /// Tell whether a bus is ready, and if not, why; with its Shields, given a token
     Status(Status),
+    /// Print which rooms there are
+    Rooms(Rooms),
+    /// Do something with a room
+    #[command(subcommand)]
+    Room(RoomCommand),
+    /// End the sessions of a user, or one session
+    Kick(Kick),
+    /// Make tokens worthless and end their sessions
+    Revoke(Revoke),
+    /// Do something with a Shield
+    #[command(subcommand)]
+    Shield(ShieldCommand),
+    /// Read or replace the settings of rooms
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// Print what happens to rooms, one line each, until Ctrl-C
+    Events(Events),
     /// Check and explain a config.toml
     #[command(subcommand)]
     Config(Config),
@@ -123,6 +144,9 @@ pub(crate) struct Gen {
     /// What it allows there
     #[arg(long, value_delimiter = ',', default_values = ["subscribe", "publish", "presence"])]
     pub(crate) can: Vec<Action>,
+    /// What it allows on the server API: its own tenant, or the whole bus [default: nothing]
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) admin: Option<AdminScope>,
     /// How long it lasts, such as 90s, 15m or 1h
     #[arg(long, default_value = "1h", value_parser = parse_duration)]
     pub(crate) ttl: Duration,
@@ -138,6 +162,21 @@ pub(crate) struct Gen {
     /// Name of the key in auth.keys
     #[arg(long, requires = "key")]
     pub(crate) kid: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AdminScope {
+    Tenant,
+    Bus,
+}
+
+impl AdminScope {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Bus => "bus",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -238,12 +277,11 @@ pub(crate) struct Presence {
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// The admin port, such as http://127.0.0.1:7321 [default: that of the running dev bus]
-    #[arg(long, value_name = "URL")]
-    pub(crate) admin_url: Option<String>,
-    /// Print one line {"admin_url","ready","health","status"}
+    /// Print one line {"admin_url","ready","health","status","bus"}
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: ApiAccess,
 }
 
 #[derive(Debug, Subcommand)]
@@ -258,6 +296,9 @@ pub(crate) enum Config {
         /// The config.toml [default: the commented default configuration]
         file: Option<PathBuf>,
     },
+    /// Print the configuration for another component
+    #[command(subcommand)]
+    Render(Render),
     /// Explain every key
     Doc {
         /// A config.toml whose values are shown too
@@ -265,6 +306,16 @@ pub(crate) enum Config {
         /// Only this key or table, such as limits.ping_interval
         #[arg(long)]
         key: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Render {
+    /// Print the Erlang terms that a Brain reads; paths become absolute
+    Brain {
+        /// The config.toml
+        #[arg(long, value_name = "FILE", default_value = "config.toml")]
+        config: PathBuf,
     },
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use arqon_shield::config as shield;
 use serde_json::Value;
 
-use crate::cli::Config;
+use crate::cli::{Config, Render};
 use crate::failure::{Exit, Failure};
 use crate::print::print_line;
 
@@ -21,6 +21,10 @@ pub(crate) fn run(args: &Config) -> Result<(), Failure> {
             let shown = shown.map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
             print_line(shown.trim_end().as_bytes())
         }
+        Config::Render(Render::Brain { config }) => {
+            let terms = render_brain(&load(config)?, config)?;
+            print_line(terms.trim_end().as_bytes())
+        }
         Config::Doc { file, key } => {
             let config = match file {
                 Some(file) => load(file)?,
@@ -33,6 +37,15 @@ pub(crate) fn run(args: &Config) -> Result<(), Failure> {
 
 fn load(file: &Path) -> Result<shield::Config, Failure> {
     shield::Config::load(file).map_err(|error| Failure::new(Exit::BadConfig, error.to_string()))
+}
+
+/// What a Brain reads. Files are named from the folder of the configuration, wherever the Brain is started.
+fn render_brain(config: &shield::Config, file: &Path) -> Result<String, Failure> {
+    let wrong = |error: String| Failure::new(Exit::BadConfig, format!("{}: {error}", file.display()));
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder =
+        std::path::absolute(Path::new(".").join(folder)).map_err(|error| wrong(error.to_string()))?;
+    arqon_shield::brain_terms::render(config, &folder).map_err(|error| wrong(error.to_string()))
 }
 
 fn explain(config: &shield::Config, key: Option<&str>) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use arqon_shield::config::{Algorithm, Config, KeyConfig};
 use arqon_shield::server::{self, Running, StartError};
 use serde_json::json;
 
-use crate::auth::{DEV_KID, dev_token};
+use crate::auth::{DEV_KID, dev_admin_token, dev_token};
 use crate::cli::{DEV_ADMIN_PORT, DEV_PORT, Up};
 use crate::failure::Failure;
 use crate::machine::{self, Interrupts};
@@ -44,6 +44,7 @@ async fn embedded(args: &Up) -> Result<(), Failure> {
         ws_url: format!("ws://{clients}/v1/connect"),
         admin_url: format!("http://{admin}"),
         token: dev_token(secret.as_bytes(), TOKEN_TTL)?,
+        admin_token: dev_admin_token(secret.as_bytes(), TOKEN_TTL)?,
         pid: std::process::id(),
         key_file,
         kid: DEV_KID.to_owned(),
@@ -55,7 +56,11 @@ async fn embedded(args: &Up) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let told = tell(&found, args.json, TITLE, "Ctrl-C ends it.");
     if told.is_ok() {
-        interrupts.next().await;
+        tokio::select! {
+            () = interrupts.next() => {}
+            // An operator may drain the only Shield of the bus.
+            () = bus.drained() => {}
+        }
     }
     // Gone from the file first: nobody new should find a bus that is about to end.
     dir.forget(found.pid, &found.key_file);
@@ -83,6 +88,10 @@ impl Embedded {
 
     fn addresses(&self) -> Addresses {
         self.0.addresses()
+    }
+
+    async fn drained(&self) {
+        self.0.control().drained().await;
     }
 
     /// Tells the clients, waits for them to go, and ends. At once if there are none.
@@ -160,6 +169,7 @@ Try, in other terminals:
   {program} sub lobby --track '{{\"at\":\"desk\"}}'
   {program} pub lobby '{{\"hello\":\"world\"}}'
   {program} presence lobby
+  {program} rooms
 
 {end}"
     )
@@ -179,6 +189,7 @@ mod tests {
             ws_url: "ws://127.0.0.1:7320/v1/connect".to_owned(),
             admin_url: "http://127.0.0.1:7321".to_owned(),
             token: "eyJ.x.y".to_owned(),
+            admin_token: "eyJ.a.b".to_owned(),
             pid: 1,
             key_file: PathBuf::new(),
             kid: "dev".to_owned(),
@@ -198,6 +209,7 @@ mod tests {
               arq sub lobby --track '{"at":"desk"}'
               arq pub lobby '{"hello":"world"}'
               arq presence lobby
+              arq rooms
 
             Ctrl-C ends it."#]]
         .assert_eq(&welcome(&bus, "arq", TITLE, "Ctrl-C ends it."));

@@ -103,7 +103,7 @@ impl fmt::Display for Failure {
     }
 }
 
-fn advice(code: ErrorCode) -> &'static str {
+pub(crate) fn advice(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::Unauthorized | ErrorCode::TokenExpired => "; make a new token with `arq auth gen`",
         ErrorCode::PermissionDenied => {

@@ -3,20 +3,24 @@
 //! - `cli` is what clap reads; `failure` is how a command ends badly, with its exit code.
 //! - `dev` runs the embedded bus, `stack` the real parts; `runtime_file` is how the other commands find it.
 //! - `talk` opens a session for `publish`, `subscribe` and `presence`; `print` writes what they hear.
-//! - `auth`, `config` and `status` open no session.
+//! - `operate`, `settings` and `status` speak to the server API, by way of `api`.
+//! - `auth` and `config` speak to nobody.
 //!
 //! One thread, one tokio runtime: the shards of the embedded bus bring their own threads.
 
+mod api;
 mod auth;
 mod cli;
 mod config;
 mod dev;
 mod failure;
 mod machine;
+mod operate;
 mod presence;
 mod print;
 mod publish;
 mod runtime_file;
+mod settings;
 mod stack;
 mod status;
 mod subscribe;
@@ -26,6 +30,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
+use cli::operate::{RoomCommand, SettingsCommand, ShieldCommand};
 use cli::{Arq, Auth, Command, Dev};
 use failure::Failure;
 
@@ -53,6 +58,14 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Sub(args) => subscribe::run(&args).await,
         Command::Presence(args) => presence::run(&args).await,
         Command::Status(args) => status::run(&args).await,
+        Command::Rooms(args) => operate::rooms(&args).await,
+        Command::Room(RoomCommand::Close(args)) => operate::close_room(&args).await,
+        Command::Kick(args) => operate::kick(&args).await,
+        Command::Revoke(args) => operate::revoke(&args).await,
+        Command::Shield(ShieldCommand::Drain(args)) => operate::drain(&args).await,
+        Command::Settings(SettingsCommand::Get(args)) => settings::get(&args).await,
+        Command::Settings(SettingsCommand::Set(args)) => settings::set(&args).await,
+        Command::Events(args) => operate::events(&args).await,
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -23,6 +23,9 @@ pub(crate) struct DevBus {
     pub(crate) admin_url: String,
     /// A token for every room.
     pub(crate) token: String,
+    /// A token for the server API. Absent if an older program wrote the file.
+    #[serde(default)]
+    pub(crate) admin_token: String,
     /// The process.
     pub(crate) pid: u32,
     /// The secret that signs tokens, HS256.
@@ -212,6 +215,7 @@ mod tests {
             ws_url: "ws://127.0.0.1:1/v1/connect".to_owned(),
             admin_url: "http://127.0.0.1:2".to_owned(),
             token: "t".to_owned(),
+            admin_token: "a".to_owned(),
             pid,
             key_file: PathBuf::from("/nowhere"),
             kid: "dev".to_owned(),

@@ -1,36 +1,28 @@
 //! `arq status`: what the admin port says about a Shield.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use crate::api::{Answer, Api};
 use crate::cli::Status;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::print::print_line;
 use crate::runtime_file::RuntimeDir;
 
-/// The admin port answers from memory.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// A health answer has a line per check; more than this is not one.
-const ANSWER_BYTES_MAX: u64 = 256 * 1024;
-
 pub(crate) async fn run(args: &Status) -> Result<(), Failure> {
-    let url = match &args.admin_url {
-        Some(url) => url.clone(),
-        None => RuntimeDir::of_user().read()?.ok_or_else(no_bus)?.admin_url,
-    };
-    let (status, body) = get(&url, "/health/ready").await?;
+    let api = Api::find_any(&args.access, &RuntimeDir::of_user())?;
+    let url = &api.url;
+    let Answer { status, body } = api.request("GET", "/health/ready", None).await?;
     let ready = status == 200;
     let health: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
-    // Only for the eyes: what it says decides nothing, and an older Shield may not say it.
-    let report: Value = match get(&url, "/status").await {
-        Ok((200, body)) => serde_json::from_str(&body).unwrap_or_default(),
+    // Only for the eyes: what they say decides nothing, and an older Shield may not say it.
+    let report: Value = match api.request("GET", "/status", None).await {
+        Ok(Answer { status: 200, body }) => serde_json::from_str(&body).unwrap_or_default(),
         _ => Value::Null,
     };
+    let bus = if api.has_token() { Some(api.get("/v1/shields").await) } else { None };
     if args.json {
-        let all = json!({ "admin_url": url, "ready": ready, "health": health, "status": report });
+        let bus = bus.and_then(Result::ok);
+        let all = json!({ "admin_url": url, "ready": ready, "health": health, "status": report, "bus": bus });
         print_line(all.to_string().as_bytes())?;
     } else {
         let state = match (ready, health["degraded"].as_bool()) {
@@ -40,53 +32,13 @@ pub(crate) async fn run(args: &Status) -> Result<(), Failure> {
         };
         print_line(format!("{url}: {state}").as_bytes())?;
         checks(&health).chain(numbers(&report)).try_for_each(|line| print_line(line.as_bytes()))?;
+        match bus {
+            None => {}
+            Some(Ok(bus)) => shields(&bus).try_for_each(|line| print_line(line.as_bytes()))?,
+            Some(Err(failure)) => eprintln!("arq: the Shields of the bus cannot be told: {failure}"),
+        }
     }
     if ready { Ok(()) } else { Err(Failure::failed(format!("the Shield is not ready (HTTP {status})"))) }
-}
-
-fn no_bus() -> Failure {
-    Failure::new(Exit::Unreachable, "no dev bus is running: start one with `arq dev up`, or give --admin-url")
-}
-
-/// The answer of one GET, whole: status and body.
-pub(crate) async fn get(url: &str, path: &str) -> Result<(u16, String), Failure> {
-    let authority = url
-        .strip_prefix("http://")
-        .map(|rest| rest.trim_end_matches('/'))
-        .filter(|authority| !authority.is_empty() && !authority.contains(['/', ' ', '@']))
-        .ok_or_else(|| Failure::new(Exit::Usage, format!("{url}: expected http://host:port")))?;
-    let address = if authority.contains("]:") || (!authority.ends_with(']') && authority.contains(':')) {
-        authority.to_owned()
-    } else {
-        format!("{authority}:80")
-    };
-    let asked = tokio::time::timeout(ANSWER_WITHIN, ask(&address, authority, path)).await;
-    let answer = match asked {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err(unreachable(url, &error.to_string())),
-        Err(_) => return Err(unreachable(url, &format!("no answer within {ANSWER_WITHIN:?}"))),
-    };
-    parse(&answer).ok_or_else(|| Failure::failed(format!("{url}: this is not the admin port of a Shield")))
-}
-
-async fn ask(address: &str, host: &str, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
-    // HTTP/1.0, so that the answer is never chunked and ends with the connection.
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    Ok(answer)
-}
-
-fn unreachable(url: &str, error: &str) -> Failure {
-    Failure::new(Exit::Unreachable, format!("{url}: {error}; check the URL, and that the bus is running"))
-}
-
-fn parse(answer: &[u8]) -> Option<(u16, String)> {
-    let text = String::from_utf8_lossy(answer);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
 }
 
 /// The checks of a health answer, one line each.
@@ -110,18 +62,38 @@ fn numbers(report: &Value) -> impl Iterator<Item = String> {
     report.as_object().into_iter().flatten().filter(plain).map(line)
 }
 
+/// The Shields of the bus, one line each.
+fn shields(bus: &Value) -> impl Iterator<Item = String> {
+    let line = |shield: &Value| {
+        let name = shield["shield"].as_str().unwrap_or_default();
+        let load = &shield["load"];
+        let state = match (shield["up"] == true, load["draining"] == true) {
+            (false, _) => format!("not heard for {} s", shield["silent_ms"].as_u64().unwrap_or(0) / 1000),
+            (true, true) => "draining".to_owned(),
+            (true, false) => "up".to_owned(),
+        };
+        if load.is_null() {
+            return format!("  Shield {name}: {state}");
+        }
+        format!(
+            "  Shield {name}: {state}, {} sockets, {} rooms, {} received, {} delivered, version {}, settings {}",
+            load["sockets"],
+            load["rooms"],
+            load["received"],
+            load["delivered"],
+            load["version"].as_str().unwrap_or_default(),
+            load["settings"]
+        )
+    };
+    let degraded = bus["brain"]["degraded"].as_str().filter(|why| !why.is_empty());
+    let settings = format!("  settings: version {}", bus["settings"]);
+    let brain = degraded.map(|why| format!("  Brain: degraded, {why}"));
+    bus["shields"].as_array().into_iter().flatten().map(line).chain([settings]).chain(brain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_is_status_and_body() {
-        let answer = b"HTTP/1.0 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}";
-        assert_eq!(parse(answer), Some((503, "{}".to_owned())));
-        for bad in [&b""[..], b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\n"] {
-            assert_eq!(parse(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn every_check_and_number_has_a_line() {
@@ -133,5 +105,22 @@ mod tests {
         let report = json!({"id": "shield-1", "sockets": 3, "checks": []});
         assert_eq!(numbers(&report).collect::<Vec<_>>(), ["  id: shield-1", "  sockets: 3"]);
         assert_eq!(checks(&Value::Null).chain(numbers(&Value::Null)).count(), 0);
+    }
+
+    #[test]
+    fn every_shield_has_a_line() {
+        let load = json!({"sockets": 3, "rooms": 1, "received": 5, "delivered": 8, "version": "0.1.0",
+            "draining": false, "settings": 7});
+        let bus = json!({"settings": 7, "brain": {"version": "0.1.0", "degraded": "no Valkey"}, "shields": [
+            {"shield": "a", "up": true, "silent_ms": 10, "load": load},
+            {"shield": "b", "up": false, "silent_ms": 9000, "load": null},
+        ]});
+        let expected = [
+            "  Shield a: up, 3 sockets, 1 rooms, 5 received, 8 delivered, version 0.1.0, settings 7",
+            "  Shield b: not heard for 9 s",
+            "  settings: version 7",
+            "  Brain: degraded, no Valkey",
+        ];
+        assert_eq!(shields(&bus).collect::<Vec<_>>(), expected);
     }
 }

@@ -21,7 +21,14 @@ fn help_lists_commands_and_exit_codes() {
           pub          Publish to a room and wait until the bus has taken it
           sub          Subscribe to rooms and print what arrives, one line each, until Ctrl-C
           presence     Print who is in a room
-          status       Tell whether a bus is ready, and if not, why
+          status       Tell whether a bus is ready, and if not, why; with its Shields, given a token
+          rooms        Print which rooms there are
+          room         Do something with a room
+          kick         End the sessions of a user, or one session
+          revoke       Make tokens worthless and end their sessions
+          shield       Do something with a Shield
+          settings     Read or replace the settings of rooms
+          events       Print what happens to rooms, one line each, until Ctrl-C
           config       Check and explain a config.toml
           completions  Print a completion script for a shell
 
@@ -71,6 +78,7 @@ fn help_of_dev_and_auth() {
               --sub <USER>         User of the token
               --room <PATTERN>...  Rooms it is for, such as lobby, 'chat.*' or '>' [default: >]
               --can <CAN>          What it allows there [default: subscribe publish presence] [possible values: subscribe, publish, presence]
+              --admin <SCOPE>      What it allows on the server API: its own tenant, or the whole bus [default: nothing] [possible values: tenant, bus]
               --ttl <TTL>          How long it lasts, such as 90s, 15m or 1h [default: 1h]
               --aud <AUDIENCE>     The bus it is for: auth.audience of its configuration [default: arqon]
               --key <FILE>         File of the signing key: the secret for HS256, a PKCS#8 PEM for the others [default: the key of the running dev bus]
@@ -172,14 +180,16 @@ fn help_of_the_others() {
         &["status", "--help"],
         &expect![[r#"
             exit 0
-            Tell whether a bus is ready, and if not, why
+            Tell whether a bus is ready, and if not, why; with its Shields, given a token
 
             Usage: arq status [OPTIONS]
 
             Options:
-                  --admin-url <URL>  The admin port, such as http://127.0.0.1:7321 [default: that of the running dev bus]
-                  --json             Print one line {"admin_url","ready","health","status"}
-              -h, --help             Print help
+                  --json               Print one line {"admin_url","ready","health","status","bus"}
+                  --admin-url <URL>    The admin port of any Shield, such as http://127.0.0.1:7321 [default: that of the running dev bus]
+                  --token <TOKEN>      A token with the claim `admin` [default: that of the running dev bus]
+                  --token-file <FILE>  File that holds the token, so that it is in no process list
+              -h, --help               Print help
         "#]],
     );
     check(
@@ -196,6 +206,84 @@ fn help_of_the_others() {
         Options:
               --key <KEY>  Only this key or table, such as limits.ping_interval
           -h, --help       Print help
+    "#]],
+    );
+}
+
+#[test]
+fn help_of_what_operates_a_bus() {
+    check(
+        &["kick", "--help"],
+        &expect![[r#"
+        exit 0
+        End the sessions of a user, or one session
+
+        Usage: arq kick [OPTIONS] <--user <USER>|--session <SESSION>>
+
+        Options:
+              --user <USER>        Every session of this user
+              --session <SESSION>  This session
+              --reason <REASON>    What the client is told
+              --json               Print one line {"reached","unreached"}
+              --tenant <TENANT>    The tenant [default: that of the token]
+              --admin-url <URL>    The admin port of any Shield, such as http://127.0.0.1:7321 [default: that of the running dev bus]
+              --token <TOKEN>      A token with the claim `admin` [default: that of the running dev bus]
+              --token-file <FILE>  File that holds the token, so that it is in no process list
+          -h, --help               Print help
+    "#]],
+    );
+    check(
+        &["revoke", "--help"],
+        &expect![[r#"
+        exit 0
+        Make tokens worthless and end their sessions
+
+        Usage: arq revoke [OPTIONS] <--user <USER>|--session <SESSION>|--jti <JTI>>
+
+        Options:
+              --user <USER>        Every token of this user that was issued before now
+              --session <SESSION>  This session
+              --jti <JTI>          The token with this id
+              --ttl <TTL>          For how long: as long as such a token could still live [default: 24h]
+              --json               Print one line {"at_ms","until_ms"}
+              --tenant <TENANT>    The tenant [default: that of the token]
+              --admin-url <URL>    The admin port of any Shield, such as http://127.0.0.1:7321 [default: that of the running dev bus]
+              --token <TOKEN>      A token with the claim `admin` [default: that of the running dev bus]
+              --token-file <FILE>  File that holds the token, so that it is in no process list
+          -h, --help               Print help
+    "#]],
+    );
+    check(
+        &["settings", "set", "--help"],
+        &expect![[r#"
+        exit 0
+        Replace the settings of rooms, and wait until every Shield runs them
+
+        Usage: arq settings set [OPTIONS] <FILE>
+
+        Arguments:
+          <FILE>  A TOML file as `get` prints it; with its `version` nothing is overwritten that was changed since
+
+        Options:
+              --wait <WAIT>        How long to wait for the Shields [default: 15s]
+              --json               Print one line {"version","running","behind"}
+              --admin-url <URL>    The admin port of any Shield, such as http://127.0.0.1:7321 [default: that of the running dev bus]
+              --token <TOKEN>      A token with the claim `admin` [default: that of the running dev bus]
+              --token-file <FILE>  File that holds the token, so that it is in no process list
+          -h, --help               Print help
+    "#]],
+    );
+    check(
+        &["config", "render", "brain", "--help"],
+        &expect![[r#"
+        exit 0
+        Print the Erlang terms that a Brain reads; paths become absolute
+
+        Usage: arq config render brain [OPTIONS]
+
+        Options:
+              --config <FILE>  The config.toml [default: config.toml]
+          -h, --help           Print help
     "#]],
     );
 }

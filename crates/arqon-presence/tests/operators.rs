@@ -7,6 +7,8 @@ use arqon_presence::shared::Shared;
 use arqon_presence::{AgentOutput, AskError, Order};
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
+use arqon_proto::grant::Peer;
+use arqon_proto::id::{SessionId, Tenant, User};
 use proptest::prelude::*;
 use world::{LEASE, Node, SLACK, World, peer, room};
 
@@ -88,6 +90,27 @@ fn orders_are_answered_when_they_are_done() {
     let Ok(pb::answer::Result::Order(done)) = ask(&mut world, 0, kick) else { panic!("no answer") };
     assert_eq!(done.reached, ["shield-0"]);
     assert_eq!(done.unreached, ["shield-1"], "its lease runs, so it was meant as well");
+}
+
+#[test]
+fn a_session_is_kicked_only_within_the_tenant_that_is_given() {
+    let mut world = World::settled(3, 1, 1);
+    let session = SessionId(7);
+    let peer = |tenant: &str| Peer {
+        session,
+        tenant: Tenant::parse(tenant).expect("a good name"),
+        user: User::parse("ann").expect("a good name"),
+    };
+    for (tenant, meant) in [("acme", [true, false]), ("", [true, true])] {
+        let kick = pb::Kick {
+            tenant: tenant.to_owned(),
+            session: session.0.to_be_bytes().to_vec(),
+            ..Default::default()
+        };
+        assert!(ask(&mut world, 0, kick).is_ok());
+        let Some(Order::Kick { target, .. }) = world.agents[&0].orders.last() else { panic!("no order") };
+        assert_eq!(["acme", "rival"].map(|tenant| target.means(&peer(tenant))), meant, "{tenant:?}");
+    }
 }
 
 #[test]

@@ -308,3 +308,21 @@ fn ten_thousand_members_fit_pages_and_diffs() {
     assert_eq!(world.names(1, &lobby).len(), 10_001);
     assert!(world.sent - sent <= 4, "one join is not the whole room again");
 }
+
+#[test]
+fn a_shield_that_hears_and_is_not_heard_says_that_it_is_stale() {
+    let (mut world, lobby) = (World::settled(31, 2, 1), room("lobby"));
+    world.track(0, &peer("ann", 1), &lobby, "1");
+    world.watch(1, &lobby);
+    world.run(SLACK);
+    world.mute.insert(Node::Agent(0));
+    world.run(LEASE + HEARTBEAT + LEASE + SLACK);
+    assert!(world.agents[&0].stale, "the Brain does not list it");
+    assert!(!world.agents[&1].stale);
+    world.run(GRACE + SLACK);
+    assert!(world.names(1, &lobby).is_empty(), "nobody can vouch for it");
+    world.mute.clear();
+    world.run(HEARTBEAT + SLACK);
+    assert!(!world.agents[&0].stale);
+    assert_eq!(world.names(1, &lobby), ["ann"]);
+}

@@ -64,6 +64,18 @@ pub struct Grant {
     pub can: Actions,
 }
 
+/// What a token allows on the server API, besides what its grants allow clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admin {
+    /// Nothing.
+    #[default]
+    None,
+    /// To administer its own tenant.
+    Tenant,
+    /// To administer every tenant, the Shields and the settings.
+    Bus,
+}
+
 /// A verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -79,6 +91,8 @@ pub struct Identity {
     pub issued_wall_ms: u64,
     /// Claim `jti`, for revocation.
     pub token_id: Option<Box<str>>,
+    /// Claim `admin`.
+    pub admin: Admin,
 }
 
 impl Identity {

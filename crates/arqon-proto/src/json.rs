@@ -9,5 +9,5 @@ mod server;
 mod write;
 
 pub use command::{command_id, decode_command, encode_command};
-pub(crate) use scan::check_value;
+pub use scan::check_value;
 pub use server::{decode_server, encode_server};

@@ -1,4 +1,5 @@
-//! The admin port: health, metrics and status, for machines on the inside. It has no authentication.
+//! The admin port: health, metrics and status without authentication, for machines on the inside; and the server API
+//! ([`crate::api`]) for whoever has a token with the claim `admin`.
 //!
 //! [`router`] reads [`Status`], which the Shield writes; it decides nothing. Liveness is the answer itself. Readiness is the
 //! conjunction of checks, each with its reason; a check that only degrades does not take the Shield out of rotation.
@@ -8,15 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
+use crate::api::{self, ApiError};
 use crate::metrics::{Gauge, Metrics};
 
-/// The paths of the admin port.
+/// The paths of the admin port that need no token.
 pub const PATHS: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/status"];
 
 /// What the Shield tells about itself. Shared by all threads; writing is cheap and rare.
@@ -150,7 +152,7 @@ impl Status {
     }
 }
 
-/// The routes of the admin port.
+/// The routes of the admin port that need no token.
 pub fn router(status: Arc<Status>) -> Router {
     Router::new()
         .route("/health/live", get(async || Json(serde_json::json!({"live": true}))))
@@ -172,7 +174,10 @@ async fn metrics(State(status): State<Arc<Status>>) -> Response {
         .into_response()
 }
 
-async fn unknown() -> Response {
+async fn unknown(uri: Uri) -> Response {
+    if uri.path().starts_with(api::PREFIX) {
+        return ApiError::path().into_response();
+    }
     let body = serde_json::json!({"error": "no such path on the admin port", "paths": PATHS});
     (StatusCode::NOT_FOUND, Json(body)).into_response()
 }

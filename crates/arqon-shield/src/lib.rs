@@ -11,8 +11,11 @@
 pub mod config;
 
 pub mod admin;
+mod admin_port;
+pub mod api;
 pub mod app;
 pub mod auth;
+pub mod brain_terms;
 pub mod embedded;
 pub mod env;
 mod hub;

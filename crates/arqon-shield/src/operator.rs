@@ -8,7 +8,7 @@ use arqon_presence::AskError;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Identity;
-use arqon_proto::id::{SessionId, Subject, User};
+use arqon_proto::id::{SessionId, ShieldId, Subject, User};
 use arqon_proto::time::Now;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -68,6 +68,12 @@ impl Operator {
             return Err(AuthError { code: ErrorCode::Revoked, message: "the token was revoked".into() });
         }
         Ok(identity)
+    }
+
+    /// The name of this Shield.
+    #[must_use]
+    pub fn shield(&self) -> &ShieldId {
+        &self.shared.config.shield.id
     }
 
     /// Both clocks of the Shield.

@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::admin;
+use crate::admin_port;
+use crate::api;
 use crate::app::{Addresses, Control, Env, HubPart, Shield, accept};
 use crate::auth::{KeyError, Keys, Verifier};
 use crate::config::{Config, SpineKind};
@@ -166,8 +168,8 @@ where
 {
     Ok(thread("hub", move || async move {
         let admin = TcpListener::from_std(admin.into()).expect("a listening socket becomes tokio's");
-        let router = admin::router(control.status());
-        let admin = tokio::task::spawn_local(async move { axum::serve(admin, router).await });
+        let router = admin::router(control.status()).merge(api::router(control.operator()));
+        let admin = tokio::task::spawn_local(admin_port::serve(admin, router, control.stopped()));
         let (peer, broker) = peer();
         let peer = tokio::task::spawn_local(peer);
         let hub = tokio::task::spawn_local(hub.run());
@@ -183,7 +185,7 @@ where
         let _ = hub.await;
         orders.abort();
         peer.abort();
-        admin.abort();
+        let _ = admin.await;
         drop(broker);
     })?)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use arqon_proto::code::ErrorCode;
-use arqon_proto::grant::Identity;
+use arqon_proto::grant::{Admin, Identity};
 use arqon_proto::id::RoomRef;
 use arqon_proto::time::Now;
 use arqon_shield::auth::sign::{Claims, Grant, SigningKey, sign};
@@ -95,6 +95,19 @@ fn a_token_of_each_algorithm_becomes_an_identity() {
         let identity = verifier().verify(&token, BEFORE).expect("a good token");
         assert_eq!((identity.tenant.as_str(), identity.user.as_str()), ("acme", "ada"));
         assert_eq!((identity.expires_wall_ms, identity.token_id.as_deref()), (EXP * 1000, Some("t1")));
+    }
+}
+
+#[test]
+fn the_claim_admin_is_one_of_two_words_or_absent() {
+    let admin = |value: Value| verifier().verify(&hs256(&with("admin", value)), BEFORE);
+    assert_eq!(admin(json!("tenant")).expect("a good token").admin, Admin::Tenant);
+    assert_eq!(admin(json!("bus")).expect("a good token").admin, Admin::Bus);
+    assert_eq!(admin(json!(null)).expect("a good token").admin, Admin::None);
+    let token = hs256(&plain());
+    assert_eq!(verifier().verify(&token, BEFORE).expect("a good token").admin, Admin::None);
+    for other in [json!("root"), json!("Bus"), json!(true), json!(["bus"])] {
+        refused(admin(other), ErrorCode::Unauthorized, "wrong type or value");
     }
 }
 

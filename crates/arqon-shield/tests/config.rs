@@ -331,3 +331,24 @@ fn quantities_read_back_as_they_are_written() {
         assert!(bad.parse::<ByteSize>().is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn a_store_without_an_address_or_with_half_a_login_is_refused() {
+    for (text, said) in [
+        ("address = \"nowhere\"", "valkey.address is \"nowhere\": expected host:port"),
+        ("address = \"h:0\"", "expected host:port"),
+        ("user = \"u\"", "valkey.user is set but valkey.address is not"),
+        ("address = \"h:1\"\nuser = \"u\"", "valkey.user is set but valkey.password_file is not"),
+        ("prefix = \"\"", "valkey.prefix is \"\""),
+    ] {
+        let complaint = complaint(&format!("[valkey]\n{text}\n"));
+        assert!(complaint.contains(said), "{text}: {complaint}");
+        assert!(
+            complaint.starts_with("config.toml:2:") || complaint.starts_with("config.toml:3:"),
+            "{complaint}"
+        );
+    }
+    let config = parsed("[valkey]\naddress = \"[::1]:6379\"\n");
+    assert_eq!(config.valkey.host_and_port(), Ok(Some(("::1", 6379))));
+    assert_eq!(Config::default().valkey.host_and_port(), Ok(None));
+}

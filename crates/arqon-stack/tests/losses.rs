@@ -33,7 +33,12 @@ async fn pair(stack: &Stack) -> (Witness, Witness) {
 }
 
 /// Waits until `/health/ready` of a part says this.
-async fn health(address: std::net::SocketAddr, what: &str, within: Duration, is_so: impl Fn(u16, &str) -> bool) {
+async fn health(
+    address: std::net::SocketAddr,
+    what: &str,
+    within: Duration,
+    is_so: impl Fn(u16, &str) -> bool,
+) {
     let deadline = Instant::now() + within;
     loop {
         let answer = http::get(address, "/health/ready").await;
@@ -226,7 +231,8 @@ async fn clients_do_not_notice_the_loss_of_valkey() {
         })
         .await;
     }
-    let noticed = |told: &Told| matches!(told, Told::Left(_) | Told::Gap(_) | Told::Stale(true) | Told::Closed(_));
+    let noticed =
+        |told: &Told| matches!(told, Told::Left(_) | Told::Gap(_) | Told::Stale(true) | Told::Closed(_));
     for witness in [&ann, &bob, &eve] {
         let told = witness.told();
         assert!(!told.iter().any(|(_, told)| noticed(told)), "{told:?}");

@@ -83,8 +83,11 @@ defmodule ArqonBrain.Directory.Operate do
       kick.user == "" and byte_size(kick.session) != 16 ->
         bad("session")
 
+      kick.user == "" and kick.tenant != "" and not Names.tenant?(kick.tenant) ->
+        bad("tenant")
+
       kick.user == "" ->
-        {:later, order(state, asker, {:kick, Map.take(kick, [:session, :reason])}, now)}
+        {:later, order(state, asker, {:kick, Map.take(kick, [:tenant, :session, :reason])}, now)}
 
       not Names.tenant?(kick.tenant) ->
         bad("tenant")

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use arqon_stack::Secrets;
 
-use crate::auth::{DEV_KID, dev_token};
+use crate::auth::{DEV_KID, dev_admin_token, dev_token};
 use crate::cli::Up;
 use crate::dev::{TOKEN_TTL, tell};
 use crate::failure::{Exit, Failure};
@@ -96,6 +96,7 @@ pub(super) fn up(args: &Up, root: &Path) -> Result<(), Failure> {
         others: vec![format!("ws://{}/v1/connect", compose.published("shield-2", "7320")?)],
         admin_url: format!("http://{}", compose.published("shield-1", "7321")?),
         token: dev_token(&secret, TOKEN_TTL)?,
+        admin_token: dev_admin_token(&secret, TOKEN_TTL)?,
         pid: std::process::id(),
         key_file: secrets.token_key,
         kid: DEV_KID.to_owned(),

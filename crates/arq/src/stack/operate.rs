@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::compose::{self, Compose};
+use crate::api::{Answer, Api};
 use crate::cli::{Down, Logs};
 use crate::failure::{Exit, Failure};
 use crate::print::print_line;
 use crate::runtime_file::{DevBus, Part, Parts, RuntimeDir};
-use crate::status;
 
 /// A drain, then goodbyes.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -138,9 +138,9 @@ async fn state(part: &Part) -> &'static str {
         return "gone";
     }
     let Some(url) = &part.admin_url else { return "running" };
-    match status::get(url, "/health/ready").await {
-        Ok((200, body)) if body.contains("\"degraded\":true") => "degraded",
-        Ok((200, _)) => "ready",
+    match Api::at(url).request("GET", "/health/ready", None).await {
+        Ok(Answer { status: 200, body }) if body.contains("\"degraded\":true") => "degraded",
+        Ok(Answer { status: 200, .. }) => "ready",
         Ok(_) => "not ready",
         Err(_) => "silent",
     }

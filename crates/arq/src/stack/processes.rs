@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arqon_stack::{Programs, Stack, StackError, StackOptions};
 
-use crate::auth::{DEV_KID, dev_token};
+use crate::auth::{DEV_KID, dev_admin_token, dev_token};
 use crate::cli::Up;
 use crate::dev::{DRAIN_WINDOW, PAGES, TOKEN_TTL, tell};
 use crate::failure::{Exit, Failure};
@@ -101,6 +101,7 @@ fn describe(stack: &mut Stack) -> Result<DevBus, Failure> {
         others: urls.collect(),
         admin_url: format!("http://{}", stack.shields[0].admin()),
         token: dev_token(&secret, TOKEN_TTL)?,
+        admin_token: dev_admin_token(&secret, TOKEN_TTL)?,
         pid: std::process::id(),
         key_file,
         kid: DEV_KID.to_owned(),

@@ -2,11 +2,13 @@
 
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
+use arqon_proto::grant::Peer;
 use arqon_proto::id::{SessionId, Subject, Tenant, User};
 use bytes::Bytes;
 
 use crate::shared::Revocation;
 use crate::view::Diff;
+use crate::wire::{self, Malformed};
 
 /// Whom a [`Order::Kick`] ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,34 @@ pub enum KickTarget {
         user: User,
     },
     /// One session.
-    Session(SessionId),
+    Session {
+        /// Only if it is of this tenant; of any if absent.
+        tenant: Option<Tenant>,
+        /// The session.
+        session: SessionId,
+    },
+}
+
+impl KickTarget {
+    /// Whether a session is meant.
+    #[must_use]
+    pub fn means(&self, peer: &Peer) -> bool {
+        match self {
+            Self::User { tenant, user } => peer.tenant == *tenant && peer.user == *user,
+            Self::Session { tenant, session } => {
+                peer.session == *session && tenant.as_ref().is_none_or(|tenant| peer.tenant == *tenant)
+            }
+        }
+    }
+
+    pub(crate) fn from_pb(kick: &pb::Kick) -> Result<Self, Malformed> {
+        let tenant = || Tenant::parse(&kick.tenant).map_err(|_| Malformed);
+        if kick.user.is_empty() {
+            let tenant = if kick.tenant.is_empty() { None } else { Some(tenant()?) };
+            return Ok(Self::Session { tenant, session: wire::session_from_pb(&kick.session)? });
+        }
+        Ok(Self::User { tenant: tenant()?, user: User::parse(&kick.user).map_err(|_| Malformed)? })
+    }
 }
 
 /// What an operator asks of a Shield, by way of a Brain. Handed out once, however often it arrives.

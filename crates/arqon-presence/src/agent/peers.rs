@@ -50,7 +50,10 @@ pub(super) struct Peers {
     status: BTreeMap<ShieldId, Status>,
     /// The newest incarnation a Brain has listed: slices of an older one are dead.
     newest: BTreeMap<ShieldId, u64>,
+    /// When a Brain was heard last.
     heard: u64,
+    /// When a Brain that is heard held our lease last.
+    held: u64,
 }
 
 impl Peers {
@@ -63,6 +66,7 @@ impl Peers {
             status: BTreeMap::new(),
             newest: BTreeMap::new(),
             heard: now,
+            held: now,
         }
     }
 
@@ -149,13 +153,20 @@ impl Peers {
         !any || !all
     }
 
-    /// Whether no Brain was heard for a lease.
+    /// Notes whether a Brain holds our lease now.
+    pub(super) fn look(&mut self, now: u64) {
+        if self.registered(now) {
+            self.held = now;
+        }
+    }
+
+    /// Whether no Brain was heard for a lease, or none has heard us: both know less of each other than they should.
     pub(super) fn is_stale(&self, now: u64) -> bool {
         now >= self.stale_at()
     }
 
     pub(super) fn stale_at(&self) -> u64 {
-        self.heard.saturating_add(self.lease)
+        self.heard.min(self.held).saturating_add(self.lease)
     }
 
     /// Whether sessions of this Shield are shown. One never heard of is not, until a Brain vouches for it.

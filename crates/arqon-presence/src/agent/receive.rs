@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arqon_proto::generated::arqon::v1 as pb;
-use arqon_proto::id::{ShieldId, Subject, Tenant, User};
+use arqon_proto::id::{ShieldId, Subject};
 use arqon_proto::time::Now;
 
 use super::{Agent, AgentOutput, KickTarget, Order, context};
@@ -95,6 +95,11 @@ impl Agent {
             up.insert(ShieldId::parse(&vouched.shield).map_err(|_| Malformed)?, vouched.incarnation);
         }
         self.compare_shared(from, beacon.shared, now);
+        let listed = up.get(&self.config.shield) == Some(&self.incarnation);
+        if !beacon.warming && !listed {
+            // It hears us no more, or not yet: what we say to it is lost, and it says hello that ends this.
+            self.peers.set_registered(from, false);
+        }
         let newer = self.peers.beacon(from, beacon.warming, up);
         // First who is shown, so that what goes with an old life is held for its grace.
         self.evaluate(now);
@@ -245,15 +250,7 @@ impl Agent {
         use pb::order::Kind;
         let subject = |s: &str| Subject::parse(s).map_err(|_| Malformed);
         let decoded = match order.kind.ok_or(Malformed)? {
-            Kind::Kick(kick) => {
-                let target = if kick.user.is_empty() {
-                    KickTarget::Session(wire::session_from_pb(&kick.session)?)
-                } else {
-                    let tenant = Tenant::parse(&kick.tenant).map_err(|_| Malformed)?;
-                    KickTarget::User { tenant, user: User::parse(&kick.user).map_err(|_| Malformed)? }
-                };
-                Order::Kick { target, reason: kick.reason }
-            }
+            Kind::Kick(kick) => Order::Kick { target: KickTarget::from_pb(&kick)?, reason: kick.reason },
             Kind::CloseRoom(close) => Order::CloseRoom {
                 subject: subject(&close.subject)?,
                 generation: close.generation,

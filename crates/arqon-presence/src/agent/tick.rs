@@ -54,6 +54,7 @@ impl Agent {
     }
 
     pub(super) fn evaluate(&mut self, now: Now) {
+        self.peers.look(now.mono_ms);
         let stale = self.peers.is_stale(now.mono_ms);
         if stale != self.stale {
             self.stale = stale;

@@ -172,7 +172,11 @@ impl Brain {
             Kind::Settings(_) => return Ok(Some(self.shared().settings().to_pb().into())),
             Kind::Set(settings) => return Ok(Some(self.replace_settings(&settings, now)?.into())),
             Kind::Revoke(revocation) => return Ok(Some(self.take_revocation(&revocation, now)?.into())),
-            Kind::Kick(kick) => self.kick(&kick_target(&kick)?, &kick.reason, now),
+            Kind::Kick(kick) => {
+                let target =
+                    KickTarget::from_pb(&kick).map_err(|Malformed| bad("tenant, user or session"))?;
+                self.kick(&target, &kick.reason, now)
+            }
             Kind::CloseRoom(close) => {
                 let subject = Subject::parse(&close.subject).map_err(|_| bad("subject"))?;
                 self.close_room(&subject, &close.reason, now)
@@ -299,15 +303,6 @@ impl Brain {
             degraded: self.operations.degraded.clone(),
         }
     }
-}
-
-fn kick_target(kick: &pb::Kick) -> Result<KickTarget, Refused> {
-    if kick.user.is_empty() {
-        let session = wire::session_from_pb(&kick.session);
-        return session.map(KickTarget::Session).map_err(|Malformed| bad("session"));
-    }
-    let tenant = Tenant::parse(&kick.tenant).map_err(|_| bad("tenant"))?;
-    Ok(KickTarget::User { tenant, user: User::parse(&kick.user).map_err(|_| bad("user"))? })
 }
 
 /// What is left of one message, and of the number that was asked for. The first item always fits: a Brain's largest, a

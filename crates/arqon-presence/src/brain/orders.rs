@@ -46,7 +46,10 @@ impl Brain {
             KickTarget::User { tenant, user } => {
                 (tenant.as_str().to_owned(), user.as_str().to_owned(), Vec::new())
             }
-            KickTarget::Session(session) => (String::new(), String::new(), wire::session_to_pb(*session)),
+            KickTarget::Session { tenant, session } => {
+                let tenant = tenant.as_ref().map_or(String::new(), |tenant| tenant.as_str().to_owned());
+                (tenant, String::new(), wire::session_to_pb(*session))
+            }
         };
         let kick = pb::Kick { tenant, user, session, reason: reason.to_owned() };
         self.order(kick.into(), None, now)

@@ -177,37 +177,36 @@ impl Brain {
 
     /// Answers with the whole of every room that differs from what a Shield shows.
     fn compare(&mut self, from: &ShieldId, compare: &pb::Compare, now: Now) -> Result<(), Malformed> {
+        // All of it is read before anything is done: what breaks a rule is ignored whole.
+        let mut watched = Vec::with_capacity(compare.rooms.len());
+        for room in &compare.rooms {
+            let subject = Subject::parse(&room.subject).map_err(|_| Malformed)?;
+            let shields: Result<Vec<_>, _> = room.shields.iter().map(|name| ShieldId::parse(name)).collect();
+            watched.push((subject, room.digest, shields.map_err(|_| Malformed)?));
+        }
         let mut differ = Vec::new();
-        for theirs in &compare.rooms {
-            let subject = Subject::parse(&theirs.subject).map_err(|_| Malformed)?;
+        for (subject, digest, shields) in watched {
             let mine = self.rooms.get(&subject).map_or(0, |room| room.state.digest());
-            if mine != theirs.digest {
-                differ.push(theirs.subject.as_str());
-                self.ask_for_missing(from, &subject, &theirs.shields, now)?;
+            if mine != digest {
+                self.ask_for_missing(from, &subject, &shields, now);
+                differ.push(subject);
             }
         }
-        let states = self.states(differ.into_iter())?;
+        let states = self.states(differ.iter().map(Subject::as_str))?;
         self.send_updates(&wire::shield_subject(from), &states);
         Ok(())
     }
 
     /// A Shield shows somebody of whom we know nothing: only the writer can say what became of them.
-    fn ask_for_missing(
-        &mut self,
-        from: &ShieldId,
-        subject: &Subject,
-        shields: &[String],
-        now: Now,
-    ) -> Result<(), Malformed> {
-        for name in shields {
-            let shield = ShieldId::parse(name).map_err(|_| Malformed)?;
-            let known = self.rooms.get(subject).is_some_and(|room| room.state.slices.contains_key(&shield));
-            if !known && shield != *from && self.registry.is_up(&shield, now.mono_ms) {
-                let pull = pb::Pull { to: name.clone(), subjects: vec![subject.as_str().to_owned()] };
-                self.send(wire::shield_subject(&shield), pull);
+    fn ask_for_missing(&mut self, from: &ShieldId, subject: &Subject, shields: &[ShieldId], now: Now) {
+        for shield in shields {
+            let known = self.rooms.get(subject).is_some_and(|room| room.state.slices.contains_key(shield));
+            if !known && shield != from && self.registry.is_up(shield, now.mono_ms) {
+                let to = shield.as_str().to_owned();
+                let pull = pb::Pull { to, subjects: vec![subject.as_str().to_owned()] };
+                self.send(wire::shield_subject(shield), pull);
             }
         }
-        Ok(())
     }
 
     fn states(

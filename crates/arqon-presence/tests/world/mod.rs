@@ -95,6 +95,8 @@ pub struct World {
     pub brains: BTreeMap<usize, BrainNode>,
     /// Nodes of different sides do not hear each other.
     pub side: BTreeMap<Node, u8>,
+    /// What these nodes say reaches nobody; they hear.
+    pub mute: BTreeSet<Node>,
     pub loss_percent: u64,
     pub repeat_percent: u64,
     pub delay_max: u64,
@@ -127,6 +129,7 @@ impl World {
             agents: BTreeMap::new(),
             brains: BTreeMap::new(),
             side: BTreeMap::new(),
+            mute: BTreeSet::new(),
             loss_percent: 0,
             repeat_percent: 0,
             delay_max: 2,
@@ -355,7 +358,7 @@ impl World {
 
     fn deliver(&mut self, i: usize) {
         let flight = self.flights.swap_remove(i);
-        if self.side_of(flight.from) != self.side_of(flight.to) {
+        if self.side_of(flight.from) != self.side_of(flight.to) || self.mute.contains(&flight.from) {
             return;
         }
         match flight.to {

@@ -11,7 +11,10 @@ type Result<T> = std::result::Result<T, DecodeError>;
 type Reader<'a, T> = fn(&mut Scanner<'a>, &'static str) -> Result<T>;
 
 /// Checks that the bytes are one JSON value on one line.
-pub(crate) fn check_value(bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// Says what was expected and where, or that it is nested too deeply or has line breaks.
+pub fn check_value(bytes: &[u8]) -> Result<()> {
     let mut scanner = Scanner::new(bytes)?;
     one_line(scanner.text)?;
     scanner.value()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::codec;
-use arqon_proto::grant::{Actions, Grant, Identity, Pattern};
+use arqon_proto::grant::{Actions, Admin, Grant, Identity, Pattern};
 use arqon_proto::id::{RoomRef, SessionId, Tenant, User};
 use arqon_proto::limits::SessionLimits;
 use arqon_proto::message::{
@@ -139,6 +139,7 @@ pub(crate) fn identity(user: &str, pattern: &str, can: Actions, expires_wall_ms:
         expires_wall_ms,
         grants: Box::new([Grant { rooms: Pattern::parse(pattern).expect("a good pattern"), can }]),
         token_id: None,
+        admin: Admin::None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a token says, once its signature is right.
 
-use arqon_proto::grant::{Actions, Grant, Identity, Pattern};
+use arqon_proto::grant::{Actions, Admin, Grant, Identity, Pattern};
 use arqon_proto::id::{Tenant, User};
 use serde::Deserialize;
 
@@ -18,6 +18,14 @@ pub(super) struct Claims {
     jti: Option<String>,
     #[serde(default)]
     grants: Vec<RawGrant>,
+    admin: Option<AdminClaim>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AdminClaim {
+    Tenant,
+    Bus,
 }
 
 /// A NumericDate: seconds since the epoch, with or without a fraction.
@@ -106,6 +114,11 @@ impl Claims {
             grants,
             issued_wall_ms: self.iat.map_or(Ok(0), Time::ms)?,
             token_id: self.jti.map(Into::into),
+            admin: match self.admin {
+                None => Admin::None,
+                Some(AdminClaim::Tenant) => Admin::Tenant,
+                Some(AdminClaim::Bus) => Admin::Bus,
+            },
         })
     }
 }

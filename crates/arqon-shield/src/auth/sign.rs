@@ -22,11 +22,17 @@ pub struct Claims {
     /// Begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
+    /// When it was made: after a revocation of its user, older ones are refused, and those that do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
     /// By which the token can be revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// What it allows.
     pub grants: Vec<Grant>,
+    /// What it allows on the server API: `tenant` or `bus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
 }
 
 /// One line of [`Claims::grants`].

@@ -81,7 +81,7 @@ fn unknown_at_top(name: &str, value: &DeValue<'_>) -> String {
 }
 
 /// The nearest name, if it is near enough to be a slip: a third of the letters, two at least.
-fn nearest<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let far = (name.chars().count() / 3).max(2);
     valid
         .map(|other| (strsim::damerau_levenshtein(name, other), other))
@@ -319,6 +319,9 @@ impl Config {
                 "shield.admin_listen is {admin} but shield.listen is {listen}: one port serves one of them"
             );
             rules.broken(&["shield.admin_listen", "shield.listen"], message);
+        }
+        for (key, message) in self.valkey.impossible() {
+            rules.broken(&[key], message);
         }
         for (keys, message) in self.spine.impossible() {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+mod brain;
 mod check;
 mod error;
 mod limits;
@@ -21,6 +22,8 @@ mod tables;
 mod text;
 mod units;
 
+pub use brain::{BrainTable, ValkeyConfig};
+pub(crate) use check::nearest;
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;
 pub use spine::{SpineConfig, SpineKind};
@@ -49,6 +52,10 @@ pub struct Config {
     pub spine: SpineConfig,
     /// `[presence]`
     pub presence: PresenceConfig,
+    /// `[brain]`
+    pub brain: BrainTable,
+    /// `[valkey]`
+    pub valkey: ValkeyConfig,
     /// `[drain]`
     pub drain: DrainConfig,
     /// `[log]`
@@ -65,6 +72,8 @@ const SECTIONS: &[section::Section] = &[
     OriginConfig::SECTION,
     SpineConfig::SECTION,
     PresenceConfig::SECTION,
+    BrainTable::SECTION,
+    ValkeyConfig::SECTION,
     DrainConfig::SECTION,
     LogConfig::SECTION,
 ];

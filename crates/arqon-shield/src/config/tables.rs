@@ -21,7 +21,8 @@ section! {
         id: ShieldId = ShieldId::parse("shield-1").expect("a literal that fits the grammar"),
         /// Address for clients. Default "127.0.0.1:7320", this machine only; "0.0.0.0:7320" for all. Port 0 takes a free one.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7320)),
-        /// Address for health, metrics and status. Default "127.0.0.1:7321". It has no authentication: never expose it.
+        /// Address for health, metrics and status, without authentication, and for the server API, with tokens. Default "127.0.0.1:7321".
+        /// It has no TLS: never expose it.
         admin_listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7321)),
         /// Threads that own sockets. Default 0: one per core. More than cores only adds switches between them.
         shards: u32 = 0,

@@ -6,7 +6,7 @@ use super::section::{Key, Section};
 use super::{Config, SECTIONS};
 
 const HEAD: &str = "\
-# Every key of a Shield with its default. A key that is left out has its default; an unknown key stops the start.
+# Every key with its default. A key that is left out has its default; an unknown key stops the start.
 # Durations: \"250ms\", \"15s\", \"2m\", \"1h\". Sizes: \"512B\", \"64KiB\", \"1MiB\", \"2GiB\". Secrets are in files of their own.
 # No environment variable changes anything. Check a file with: arq config check FILE
 ";

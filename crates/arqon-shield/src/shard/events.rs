@@ -45,11 +45,7 @@ impl<S: Stream> Inner<S> {
     fn kick(&mut self, target: &KickTarget, reason: &str, now: Now) {
         for key in self.conns.keys().collect::<Vec<Key>>() {
             let peer = self.conns.get(key).and_then(|conn| conn.io.peer.as_ref());
-            let meant = peer.is_some_and(|peer| match target {
-                KickTarget::User { tenant, user } => peer.tenant == *tenant && peer.user == *user,
-                KickTarget::Session(session) => peer.session == *session,
-            });
-            if meant {
+            if peer.is_some_and(|peer| target.means(peer)) {
                 self.input(key, Input::Kick { reason }, now);
             }
         }

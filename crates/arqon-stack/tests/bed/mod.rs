@@ -128,7 +128,7 @@ impl Client {
     }
 }
 
-fn token(secrets: &Secrets, user: &str) -> String {
+pub(crate) fn token(secrets: &Secrets, user: &str) -> String {
     let claims = Claims {
         tenant: "acme".to_owned(),
         sub: user.to_owned(),

@@ -171,4 +171,3 @@ fn note(log: &Log, body: &ServerBody<'_>) {
         _ => {}
     }
 }
-

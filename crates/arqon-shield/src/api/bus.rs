@@ -1,0 +1,89 @@
+//! The Shields of the bus.
+
+use arqon_proto::generated::arqon::v1 as pb;
+use arqon_proto::id::ShieldId;
+use axum::Json;
+use serde::Serialize;
+
+use super::ApiError;
+use super::call::{Call, strange};
+use super::read;
+use super::rooms::{Done, Reason, went_away};
+
+#[derive(Serialize)]
+pub(super) struct Shields {
+    shields: Vec<ShieldInfo>,
+    /// The version of the settings that all should run.
+    settings: u64,
+    brain: BrainInfo,
+}
+
+/// The Brain that answered.
+#[derive(Serialize)]
+struct BrainInfo {
+    version: String,
+    /// Empty: it does all it should.
+    degraded: String,
+}
+
+#[derive(Serialize)]
+struct ShieldInfo {
+    shield: String,
+    incarnation: u64,
+    up: bool,
+    silent_ms: u64,
+    /// Null before its first heartbeat.
+    load: Option<Load>,
+}
+
+#[derive(Serialize)]
+struct Load {
+    sockets: u64,
+    rooms: u64,
+    received: u64,
+    delivered: u64,
+    version: String,
+    draining: bool,
+    settings: u64,
+}
+
+impl From<pb::Load> for Load {
+    fn from(load: pb::Load) -> Self {
+        let pb::Load { sockets, rooms, received, delivered, version, draining, settings, .. } = load;
+        Self { sockets, rooms, received, delivered, version, draining, settings }
+    }
+}
+
+pub(super) async fn shields(call: Call) -> Result<Json<Shields>, ApiError> {
+    call.query([])?;
+    let pb::answer::Result::Shields(list) = call.ask(pb::AskShields::default()).await? else {
+        return Err(strange());
+    };
+    let info = |info: pb::ShieldInfo| ShieldInfo {
+        shield: info.shield,
+        incarnation: info.incarnation,
+        up: info.up,
+        silent_ms: info.silent_ms,
+        load: info.load.as_option().cloned().map(Load::from),
+    };
+    Ok(Json(Shields {
+        shields: list.shields.into_iter().map(info).collect(),
+        settings: list.settings,
+        brain: BrainInfo { version: list.version, degraded: list.degraded },
+    }))
+}
+
+pub(super) async fn drain(call: Call) -> Result<Json<Done>, ApiError> {
+    call.query([])?;
+    let shield = ShieldId::parse(call.param("shield")?)?;
+    let Reason { reason } = read::object(&call.body, &["reason"])?;
+    let reason = read::reason(reason, "an operator drains the Shield")?;
+    let order = pb::AskDrain { shield: shield.as_str().to_owned(), reason, ..Default::default() };
+    match call.order(order).await {
+        Ok(done) => Ok(Json(done.into())),
+        Err(error) if went_away(&error) && shield == *call.operator.shield() => {
+            Ok(Json(Done { reached: vec![shield.as_str().to_owned()], unreached: Vec::new() }))
+        }
+        Err(error) => Err(error),
+    }
+}
