@@ -332,6 +332,23 @@ defmodule ArqonBrain.BrainTest do
       assert users("acme.a") == ["ann"]
     end
 
+    test "the orders of a Directory that starts again are not those that Shields remember" do
+      order = fn ->
+        say("s1", {:hello, %{}})
+        told()
+        say("s1", {:ask, %{id: 5, to: "brain-0", kind: {:drain, %{shield: "s1"}}}})
+        assert [%{id: id}] = bodies(told(), "_arqon.shield.s1", :order)
+        id
+      end
+
+      first = order.()
+      directory = Process.whereis(Flow.name(:directory))
+      kill(directory)
+      await(fn -> Process.whereis(Flow.name(:directory)) not in [nil, directory] end)
+      told()
+      assert order.() > first
+    end
+
     defp kill(pid) do
       monitor = Process.monitor(pid)
       Process.exit(pid, :kill)

@@ -7,9 +7,9 @@ defmodule ArqonBrain.TestBrain do
   It prints `brain-1: ready` when it is connected. Requests on `_test.clock.<name of the Brain>`; each is done before the next message of
   the connection is looked at, so that commands and control messages can be sent in one go. Who names a subject gets a reply:
 
-  - `advance MONO WALL`: the time moves there, and everything due on the way is done in its order. `ok`
-  - `barrier`: everything that was sent on the same connection before is worked off, and what it caused has been sent. `ok` and when the
-    next alarm rings, or `none`
+  - `advance MONO WALL`: the time moves there, and everything due on the way is done in its order. `ok` and when the next alarm rings,
+    or `none`
+  - `barrier`: everything that was sent on the same connection before is worked off, and what it caused has been sent. As `advance`
   - `link up`, `link down`: as the connection tells it. `ok`
   - `views`: JSON lines; each room in byte order with its numbers and phase, and its users in byte order with their sessions
     `[id, metadata]` in hex
@@ -17,7 +17,7 @@ defmodule ArqonBrain.TestBrain do
   - `shared`: the digest of what all hold alike
   - `reset MONO WALL`: forgets everything, as a restart does, with a new instance; then the time is set. `ok`
 
-  A request that fails is answered with `error` and the reason.
+  A request that fails is answered with `error` and the reason; if nobody waits for an answer, the Brain ends with it.
   """
 
   use GenServer
@@ -86,14 +86,18 @@ defmodule ArqonBrain.TestBrain do
         kind, reason -> ["error ", Exception.format(kind, reason, __STACKTRACE__)]
       end
 
-    if reply, do: Spine.publish(reply, answer)
+    cond do
+      reply -> Spine.publish(reply, answer)
+      match?(["error " | _reason], answer) -> raise IO.iodata_to_binary(answer)
+      true -> :ok
+    end
+
     {:reply, :ok, state}
   end
 
-  defp command(["advance", mono_ms, wall_ms], _state) do
+  defp command(["advance", mono_ms, wall_ms], state) do
     TestClock.advance(String.to_integer(mono_ms), String.to_integer(wall_ms))
-    TestClock.settle()
-    "ok"
+    command(["barrier"], state)
   end
 
   defp command(["barrier"], _state) do

@@ -65,8 +65,9 @@ impl Bench {
         let server = NatsServer::start(&options).await?;
         let folder = tempfile::tempdir()?;
         let mut started = Vec::new();
-        for name in names {
-            let (program, ready) = program(parts, name, &server.url(), folder.path(), times)?;
+        for (i, name) in names.iter().enumerate() {
+            let spine = (server.url(), 1 + i % 2);
+            let (program, ready) = program(parts, name, &spine, folder.path(), times)?;
             started.push((name, Process::start(&program)?, program.log, ready));
         }
         let mut brains = Vec::new();
@@ -87,7 +88,14 @@ impl Bench {
     }
 }
 
-fn program(parts: &Parts, name: &str, url: &str, folder: &Path, times: Times) -> Result<(Program, String)> {
+/// How a Brain is started on a server with so many threads, and what it prints when it is ready.
+fn program(
+    parts: &Parts,
+    name: &str,
+    (url, threads): &(String, usize),
+    folder: &Path,
+    times: Times,
+) -> Result<(Program, String)> {
     let code = parts.brain.join("_build/test/lib/arqon_brain/ebin");
     let code = code.canonicalize().with_context(|| {
         format!(
@@ -105,9 +113,10 @@ fn program(parts: &Parts, name: &str, url: &str, folder: &Path, times: Times) ->
         config.display().to_string()
     );
     let mut program = Program::new(name, "elixir", folder);
-    // A scheduler that waits for work must not take the time of those who have some.
-    let machine = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none";
-    for argument in ["--erl", machine, "-pa", &code.display().to_string(), "--no-halt", "-e", &start] {
+    // A scheduler that waits for work must not take the time of those who have some. With one thread less time is lost, with two
+    // the processes of a Brain meet in more ways: there is a Brain of each kind.
+    let machine = format!("+S {threads}:{threads} +sbwt none +sbwtdcpu none +sbwtdio none");
+    for argument in ["--erl", &machine, "-pa", &code.display().to_string(), "--no-halt", "-e", &start] {
         program = program.argument(argument);
     }
     Ok((program, format!("{name}: ready")))
@@ -131,12 +140,12 @@ fn configuration(name: &str, url: &str, password: &Path, times: Times) -> String
 
 impl ElixirBrain {
     fn command(&mut self, text: &str) {
-        let clock = self.clock.clone();
-        self.nats.publish(&clock, REPLY, text.as_bytes());
+        self.nats.publish(&self.clock, REPLY, text.as_bytes());
     }
 
+    /// Without an answer: it comes with that to what is sent behind it.
     fn advance(&mut self, now: Now) {
-        self.command(&format!("advance {} {}", now.mono_ms, now.wall_ms));
+        self.nats.publish(&self.clock, "", format!("advance {} {}", now.mono_ms, now.wall_ms).as_bytes());
     }
 
     /// The answer to the next command that was sent. When it is asked what it shows, everything due was done before.
@@ -173,6 +182,10 @@ impl BrainUnderTest for ElixirBrain {
     }
 
     fn begin(&mut self, now: Now, messages: &[Message]) -> Result<()> {
+        if messages.is_empty() {
+            self.command(&format!("advance {} {}", now.mono_ms, now.wall_ms));
+            return self.nats.flush();
+        }
         self.advance(now);
         for (subject, payload) in messages {
             self.nats.publish(subject, "", payload);
@@ -212,7 +225,6 @@ impl BrainUnderTest for ElixirBrain {
             self.command(command);
         }
         self.nats.flush()?;
-        self.answer()?;
         let rooms = self.lines::<Room>()?.into_iter().map(Room::picture).collect();
         let shields = self.lines::<ShieldPicture>()?;
         let shared = self.answer()?.parse()?;

@@ -32,6 +32,12 @@ pub(crate) fn message(seed: u64, brain: &str, broken: bool) -> Message {
     (subject.to_owned(), payload.into())
 }
 
+/// Whether what is said on this subject is for ghosts alone. What Brains tell each other is not: a list of all rooms may or may
+/// not have one that is closed at the same instant, which nobody sees but who pulls it.
+pub(crate) fn hears(subject: &str) -> bool {
+    subject.starts_with("_arqon.shield.ghost") || subject.starts_with("_arqon.presence.acme.ghost")
+}
+
 struct Ghost {
     random: Random,
     brain: String,

@@ -179,10 +179,9 @@ impl<'a> World<'a> {
             let at = self.now.mono_ms;
             let mut to_ghosts = BTreeSet::new();
             for message in messages {
-                if message.0 != wire::ROOMS && message.0 != wire::SHIELDS {
+                if ghost::hears(&message.0) {
                     // Nobody else hears it.
-                    let lines = text::message(&message).into_iter();
-                    to_ghosts.extend(lines.filter(|line| line.contains(ghost::GHOST)));
+                    to_ghosts.extend(text::message(&message));
                 }
                 self.record.traffic(at, || traffic(&format!("brain {i} says"), &message));
                 if message.0 == wire::ROOMS {

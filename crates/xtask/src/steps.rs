@@ -73,6 +73,18 @@ pub(crate) const TEST: &[Step] = &[
         &["cargo", "test", ALL_PACKAGES, REAL, "--test", "processes", "--", "--nocapture"],
     ),
     step(
+        "the loss of each real part",
+        &["cargo", "test", ALL_PACKAGES, REAL, "--test", "losses", "--", "--nocapture", "--test-threads=2"],
+    ),
+    step(
+        "traces that once showed a difference",
+        &["cargo", "run", "--package", "arqon-differential", "--", "replay", "vectors/traces"],
+    ),
+    step(
+        "200 random traces by both Brains",
+        &["cargo", "run", "--package", "arqon-differential", "--", "run", "--traces", "200"],
+    ),
+    step(
         "arq dev up --stack --processes",
         &["cargo", "test", ALL_PACKAGES, REAL, "--test", "stack", "processes"],
     ),
@@ -119,6 +131,16 @@ pub(crate) const NIGHTLY: &[Step] = &[
         Each::Scenario,
         "500 seeds",
         &["cargo", "run", "--release", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..500"],
+    ),
+    step("release of the Brain", &["sh", "-c", "cd brain && MIX_ENV=prod mix release --overwrite"]),
+    step("a Shield", &["cargo", "build", "--package", "arqon-shield"]),
+    step(
+        "ten thousand members of one room",
+        &["cargo", "test", ALL_PACKAGES, REAL, "--test", "crowd", "--", "--nocapture"],
+    ),
+    step(
+        "5000 random traces by both Brains",
+        &["cargo", "run", "--package", "arqon-differential", "--", "run", "--traces", "5000"],
     ),
     each(
         Each::FuzzTarget,

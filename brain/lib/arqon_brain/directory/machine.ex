@@ -48,6 +48,11 @@ defmodule ArqonBrain.Directory.Machine do
 
   def link(state, up, now), do: settle(%{state | link_up: up}, now)
 
+  @doc "The Brain itself could not listen for a while: as after an outage of the link."
+  @spec deaf(State.t(), Clock.now()) :: State.t()
+  def deaf(%State{link_up: true} = state, now), do: link(%{state | link_up: false}, true, now)
+  def deaf(state, _now), do: state
+
   @doc "Does what is due. Calling it early or twice does no harm."
   @spec timeout(State.t(), Clock.now()) :: State.t()
   def timeout(state, now), do: settle(state, now)
