@@ -16,7 +16,7 @@ fn help_lists_commands_and_exit_codes() {
         Usage: arq <COMMAND>
 
         Commands:
-          dev          Run a whole bus in this process, for development
+          dev          Run a whole bus on this machine, for development
           auth         Make tokens
           pub          Publish to a room and wait until the bus has taken it
           sub          Subscribe to rooms and print what arrives, one line each, until Ctrl-C
@@ -60,6 +60,8 @@ fn help_of_dev_and_auth() {
               --port <PORT>        Port for clients on 127.0.0.1; 0 takes a free one [default: 7320]
               --admin-port <PORT>  Port for health and metrics; 0 takes a free one [default: 7321, or a free one if --port is given]
               --json               Print one line {"ws_url","admin_url","token"} and nothing else
+              --stack              Run the real parts in containers: two Shields, two Brains, NATS, Valkey; return when all are ready
+              --processes          Run them as processes, without Docker, until Ctrl-C
           -h, --help               Print help
     "#]],
     );

@@ -18,9 +18,11 @@ struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // In order, so that it ends its own children; it is waited for either way.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
+        if matches!(self.0.try_wait(), Ok(None)) {
+            // In order, so that it ends its own children.
+            let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+            let _ = self.0.wait();
+        }
     }
 }
 

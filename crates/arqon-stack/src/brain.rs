@@ -20,11 +20,11 @@ impl Brain {
         name: &str,
         release: &Path,
         folder: &Path,
-        configuration: impl FnOnce(SocketAddr) -> String,
+        configuration: impl FnOnce(SocketAddr) -> Result<String, StackError>,
     ) -> Result<Self, StackError> {
         let admin = ReservedPort::take().map_err(StackError::io(name, "cannot take a port"))?;
         let config = folder.join(format!("{name}.config"));
-        std::fs::write(&config, configuration(admin.address()))
+        std::fs::write(&config, configuration(admin.address())?)
             .map_err(StackError::io(name, "cannot write its configuration"))?;
         let program = Program::new(name, release.join("bin/brain"), folder).argument(config);
         let part = Part::new(program, Ready::Admin(admin.address()));

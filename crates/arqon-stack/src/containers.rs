@@ -99,7 +99,7 @@ impl Stack {
 
         let surroundings = Surroundings {
             nats: format!("nats://{}:{NATS_PORT}", host("nats")),
-            valkey: (host("valkey"), VALKEY_PORT),
+            valkey: format!("{}:{VALKEY_PORT}", host("valkey")),
             secrets: &secrets.inside(SECRETS.as_ref()),
             settings,
         };
@@ -268,7 +268,7 @@ impl Brain {
         secrets: &Secrets,
     ) -> Result<Self, StackError> {
         let admin = port(name)?;
-        let config = surroundings.brain(name, everywhere(BRAIN_PORT));
+        let config = surroundings.brain(name, everywhere(BRAIN_PORT))?;
         let request = image(BRAIN, WaitFor::Nothing, host, network)
             .with_mapped_port(admin.port(), BRAIN_PORT.tcp())
             .with_copy_to("/etc/arqon/brain.config", config.into_bytes())

@@ -70,6 +70,14 @@ pub enum StackError {
         /// What the engine, or the way to it, says.
         error: Box<testcontainers::TestcontainersError>,
     },
+    /// What it was to be told besides the defaults is no configuration.
+    #[error("{name}: {error}")]
+    Settings {
+        /// The part.
+        name: String,
+        /// What is wrong.
+        error: String,
+    },
     /// The system refused something.
     #[error("{name}: {doing}: {error}")]
     Io {

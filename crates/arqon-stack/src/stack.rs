@@ -115,7 +115,7 @@ impl Stack {
 
         let surroundings = Surroundings {
             nats: nats.url(),
-            valkey: (valkey.address().ip().to_string(), valkey.address().port()),
+            valkey: valkey.address().to_string(),
             secrets: &secrets,
             settings: &options.settings,
         };

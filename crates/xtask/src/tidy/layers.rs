@@ -11,7 +11,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arqon-client", &["arqon-proto"]),
     ("arqon-scenario", &["arqon-proto"]),
     ("arqon-shield", &["arqon-presence", "arqon-proto"]),
-    ("arqon-stack", &[]),
+    ("arqon-stack", &["arqon-shield"]),
     ("arq", &["arqon-client", "arqon-proto", "arqon-shield", "arqon-stack"]),
     ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield"]),
     ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
