@@ -301,6 +301,9 @@ impl<S: Stream> ConnHost<'_, S> {
         if let Some(egress) = &mut self.io.egress {
             egress.forget(room_key(room));
         }
+        if let Some(paging) = &mut self.io.paging {
+            paging.forget(room);
+        }
         let Some(entry) = self.state.rooms.get_mut(room) else { return };
         entry.waiting.retain(|waiting| waiting.conn != self.key);
         if let Some(Membership { at, .. }) = self.io.rooms.take(room) {
