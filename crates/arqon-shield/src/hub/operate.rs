@@ -14,8 +14,9 @@ use arqon_proto::time::Now;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Hub;
-use super::message::ToShard;
+use super::message::{ShardIndex, ToShard};
 use crate::metrics::{Counter, Gauge};
+use crate::slab::Key;
 use crate::spine::Spine;
 
 /// Who hears of rooms, at most.
@@ -139,6 +140,18 @@ impl<P: Spine> Hub<P> {
             } else {
                 self.unwatch(subject);
             }
+        }
+    }
+
+    /// A shard that has just joined a room with a limit does not know who is in it on the others, and nothing of that need
+    /// change soon.
+    pub(super) fn tell_count_if_limited(&mut self, subject: &Subject, shard: ShardIndex, room: Key) {
+        if !self.ports.rooms.is_counted(subject) {
+            return;
+        }
+        if let Some(view) = self.agent.view(subject) {
+            let (users, members) = (view.users(), view.member_count());
+            self.ports.tell_shard(shard, ToShard::Counts { room, users, members });
         }
     }
 

@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arqon_proto::code::CloseCode;
+use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::message::Encoding;
 use arqon_proto::session::{Input, Session};
 use arqon_proto::time::{Now, millis};
@@ -223,6 +223,10 @@ impl<S: Stream> Inner<S> {
         let Self { conns, state, .. } = self;
         let Some(Conn { session, io }) = conns.get_mut(key) else { return };
         let encoding = session.encoding();
+        if state.refuse_if_filled(key, room) {
+            let code = ErrorCode::LimitExceeded;
+            return self.input(key, Input::JoinFailed { room: room_key(room), code }, now);
+        }
         if (ConnHost { key, io, state, encoding, now }).enter(room) {
             self.input(key, Input::Joined { room: room_key(room) }, now);
         }

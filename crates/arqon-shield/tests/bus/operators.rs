@@ -113,6 +113,24 @@ async fn a_full_room_takes_nobody_until_somebody_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_without_members_knows_that_a_room_is_full() {
+    in_local_set(async {
+        let bus = Bus::start(config());
+        let operator = operator(&bus).await;
+        set(&operator, 1, 0).await;
+        // Clients go to the two shards in turn.
+        let _ada = member(&bus, "ada", Encoding::Json).await;
+        let mut eve = bus.client("eve", Encoding::Json).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        for attempt in 0..3 {
+            let refused = eve.subscribe(LOBBY, &SubscribeOptions::default()).await.expect_err("it is full");
+            assert!(is_refused_with(&refused, &[ErrorCode::LimitExceeded]), "{attempt}: {refused:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_room_takes_so_many_publications_a_second() {
     in_local_set(async {
         let bus = Bus::start(config());
