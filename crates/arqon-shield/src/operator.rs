@@ -161,3 +161,33 @@ impl Operator {
         receiver
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arqon_proto::generated::arqon::v1 as pb;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_may_have_been_done_when_the_shield_ends_is_unknown() {
+        let (to_hub, mut inbox) = mpsc::channel(1);
+        let operator = Operator::new(to_hub, Shared::for_tests());
+        let publication = ServerPublish {
+            subject: Subject::parse("acme.lobby").expect("a good subject"),
+            user: User::parse("backend").expect("a good name"),
+            json: true,
+            payload: Bytes::from_static(b"1"),
+            msg_id: None,
+            traceparent: None,
+        };
+        // The hub has it and ends without a word.
+        let (said, _) = tokio::join!(operator.publish(publication.clone()), inbox.recv());
+        assert_eq!(said, Err(ErrorCode::OutcomeUnknown));
+        let (said, _) = tokio::join!(operator.ask(pb::AskShields::default()), inbox.recv());
+        assert_eq!(said.expect_err("nobody answers").code, ErrorCode::OutcomeUnknown);
+        drop(inbox);
+        assert_eq!(operator.publish(publication).await, Err(ErrorCode::Draining), "it was not even taken");
+        let said = operator.ask(pb::AskShields::default()).await;
+        assert_eq!(said.expect_err("nobody is there").code, ErrorCode::Draining);
+    }
+}
