@@ -78,7 +78,7 @@ pub(super) async fn drain(call: Call) -> Result<Json<Done>, ApiError> {
     let shield = ShieldId::parse(call.param("shield")?)?;
     let Reason { reason } = read::object(&call.body, &["reason"])?;
     let reason = read::reason(reason, "an operator drains the Shield")?;
-    let order = pb::AskDrain { shield: shield.as_str().to_owned(), reason, ..Default::default() };
+    let order = pb::AskDrain { shield: shield.as_str().to_owned(), reason };
     match call.order(order).await {
         Ok(done) => Ok(Json(done.into())),
         // Going away is what it was asked: with the answer lost on the way out, that it does says the same.

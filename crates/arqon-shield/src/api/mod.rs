@@ -90,7 +90,6 @@ pub fn routes() -> Vec<(&'static str, &'static str)> {
 }
 
 /// The routes, to be served beside those of [`crate::admin::router`].
-#[must_use]
 pub fn router(operator: Operator) -> Router {
     let api = Api {
         operator,

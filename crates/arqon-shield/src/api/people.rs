@@ -52,7 +52,6 @@ pub(super) async fn kick(call: Call) -> Result<Json<Done>, ApiError> {
         user: read::user(user)?.map_or(String::new(), |user| user.as_str().to_owned()),
         session: session.as_deref().map(read::session).transpose()?.unwrap_or_default(),
         reason: read::reason(reason, "an operator ended the session")?,
-        ..Default::default()
     };
     Ok(Json(call.order(kick).await?.into()))
 }
@@ -95,7 +94,6 @@ pub(super) async fn revoke(call: Call) -> Result<Json<Revoked>, ApiError> {
         jti: jti.unwrap_or_default(),
         at_ms,
         until_ms,
-        ..Default::default()
     };
     call.order(revocation).await?;
     Ok(Json(Revoked { at_ms, until_ms }))

@@ -74,12 +74,7 @@ pub(super) async fn list(call: Call) -> Result<Json<RoomList>, ApiError> {
         Some(room) => call::subject(tenant, room)?.as_str().to_owned(),
         None => String::new(),
     };
-    let question = pb::AskRooms {
-        tenant: tenant.as_str().to_owned(),
-        after,
-        limit: read::limit(limit)?,
-        ..Default::default()
-    };
+    let question = pb::AskRooms { tenant: tenant.as_str().to_owned(), after, limit: read::limit(limit)? };
     let pb::answer::Result::Rooms(list) = call.ask(question).await? else { return Err(strange()) };
     let more = list.more;
     let rooms: Vec<RoomInfo> = list.rooms.into_iter().filter_map(|info| room_info(tenant, info)).collect();
@@ -103,12 +98,7 @@ pub(super) async fn presence(call: Call) -> Result<Json<Members>, ApiError> {
     let subject = call.subject()?;
     let [after, limit] = call.query(["after", "limit"])?;
     let after = after.map(User::parse).transpose()?.map_or(String::new(), |user| user.as_str().to_owned());
-    let question = pb::AskMembers {
-        subject: subject.as_str().to_owned(),
-        after,
-        limit: read::limit(limit)?,
-        ..Default::default()
-    };
+    let question = pb::AskMembers { subject: subject.as_str().to_owned(), after, limit: read::limit(limit)? };
     let pb::answer::Result::Members(list) = call.ask(question).await? else { return Err(strange()) };
     let next = list.list.last().filter(|_| list.more).map(|last| last.user.clone());
     Ok(Json(Members {

@@ -75,7 +75,6 @@ fn room(i: usize, text: &RawValue) -> Result<pb::RoomSetting, ApiError> {
         members_max: room.members_max.unwrap_or(0),
         publish_rate_per_s: room.publish_rate_per_s.map_or(0, u64::from),
         idle_close_ms: room.idle_close_ms.unwrap_or(0),
-        ..Default::default()
     })
 }
 
@@ -97,7 +96,7 @@ pub(super) async fn put(call: Call) -> Result<Json<Settings>, ApiError> {
         ));
     }
     let rooms = rooms.iter().enumerate().map(|(i, text)| room(i, text)).collect::<Result<_, _>>()?;
-    let settings = pb::Settings { version, rooms, ..Default::default() };
+    let settings = pb::Settings { version, rooms };
     match call.ask(pb::ask::Kind::Set(settings)).await? {
         pb::answer::Result::Settings(settings) => Ok(Json(settings.into())),
         _ => Err(strange()),
