@@ -129,6 +129,37 @@ defmodule ArqonBrain.HttpTest do
     )
   end
 
+  test "without file descriptors clients wait, and the Brain goes on", %{port: port} do
+    # A process of its own, started while there are some.
+    shell = Port.open({:spawn_executable, System.find_executable("bash")}, [:binary])
+    [_all, soft] = Regex.run(~r/Max open files\s+(\d+)/, File.read!("/proc/self/limits"))
+    limit = &Port.command(shell, "prlimit --pid #{System.pid()} --nofile=#{&1}: && echo set\n")
+    server = Process.whereis(Http.Server)
+    refused = Metrics.get(:http_refused_total, reason: :accept)
+
+    # Nothing can be loaded in between.
+    Code.ensure_loaded!(OsProcess)
+    limit.(3)
+    assert_receive {^shell, {:data, "set\n"}}, 10_000
+    Port.command(shell, "exec 3<>/dev/tcp/127.0.0.1/#{port}\n")
+    Port.command(shell, "printf 'GET /health/live HTTP/1.1\\r\\n\\r\\n' >&3\n")
+
+    try do
+      OsProcess.wait_until(
+        fn -> Metrics.get(:http_refused_total, reason: :accept) > refused end,
+        "the refusal"
+      )
+    after
+      limit.(soft)
+      assert_receive {^shell, {:data, "set\n"}}, 10_000
+    end
+
+    Port.command(shell, "head -n 1 <&3\n")
+    assert_receive {^shell, {:data, "HTTP/1.1 200 OK" <> _rest}}, 10_000
+    assert Process.whereis(Http.Server) == server
+    Port.close(shell)
+  end
+
   test "an address that cannot be had is named" do
     port = Http.Server.port()
     stop_supervised!(Http.Server)

@@ -71,4 +71,29 @@ defmodule ArqonBrain.TreeTest do
     assert Process.whereis(Control) == control
     assert ArqonBrain.Spine.publish("_arqon.shields", "x") == :ok
   end
+
+  test "what is started again after the table of health is ready again", context do
+    stop_supervised!(Tree)
+    server = NatsServer.start(context.tmp_dir)
+    on_exit(fn -> NatsServer.stop(server) end)
+    config = ConfigFixture.config(spine: NatsServer.spine(server))
+    before = Process.whereis(Health)
+    {:ok, _tree} = ArqonBrain.Application.serve(config, control: Control)
+
+    on_exit(fn ->
+      :ok = Supervisor.terminate_child(ArqonBrain.Supervisor, Tree)
+      :ok = Supervisor.delete_child(ArqonBrain.Supervisor, Tree)
+    end)
+
+    ready? = fn -> Process.whereis(Http.Server) && Health.readiness().ready end
+    OsProcess.wait_until(ready?, "the Brain")
+    Process.exit(before, :kill)
+
+    again? = fn ->
+      Process.whereis(Health) not in [nil, before] and Process.whereis(Http.Server) &&
+        Health.readiness().ready
+    end
+
+    OsProcess.wait_until(again?, "the Brain, again")
+  end
 end

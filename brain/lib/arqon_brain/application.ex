@@ -39,12 +39,7 @@ defmodule ArqonBrain.Application do
   def serve(config, options) do
     Config.put(config)
     if file = options[:file], do: Reload.handle_signals(file)
-    result = Supervisor.start_child(ArqonBrain.Supervisor, {Tree, {config, options}})
-
-    with {:ok, _tree} <- result do
-      Health.set(:started, :ok)
-      result
-    end
+    Supervisor.start_child(ArqonBrain.Supervisor, {Tree, {config, options}})
   end
 
   defp ready_line(config) do

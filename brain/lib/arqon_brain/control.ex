@@ -2,14 +2,15 @@ defmodule ArqonBrain.Control do
   @moduledoc """
   The way in for what the connection to NATS hears. Both functions are called by that one process, in the order of the wire.
 
-  A message is decoded here, once, and goes to the Directory, which judges leases and hands the rest to the shards. What digests
-  repair is dropped and counted while too much waits; a hello, an order's reply or a question never is.
+  A message is decoded here, once, and goes to the Directory, which judges leases and hands the rest to the shards. While too much
+  waits, what digests repair is dropped and counted; for signs of life, replies to orders and questions there is place for longer.
   """
 
   alias ArqonBrain.{Config, Flow, Metrics}
   alias ArqonBrain.Wire.Message
 
-  @never_dropped [:hello, :bye, :order_reply, :ask]
+  # Each is said again, but for a question, whose asker then learns that its outcome is unknown.
+  @urgent [:hello, :heartbeat, :bye, :order_reply, :ask]
 
   @doc "What a supervisor starts before the connection."
   @spec children(Config.t()) :: [Supervisor.child_spec()]
@@ -35,12 +36,12 @@ defmodule ArqonBrain.Control do
     kind = kind(message.body)
     Metrics.count(:control_messages_total, kind: kind)
 
-    sent =
-      if kind in @never_dropped,
-        do: Flow.send(:directory, {:message, subject, message}),
-        else: Flow.offer(:directory, {:message, subject, message})
+    rank = if kind in @urgent, do: :urgent, else: :usual
 
-    if sent == :full, do: Metrics.count(:control_shed_total, kind: kind), else: :ok
+    case Flow.offer(:directory, {:message, subject, message}, rank) do
+      :full -> Metrics.count(:control_shed_total, kind: kind)
+      :ok -> :ok
+    end
   end
 
   defp kind(:malformed), do: :malformed

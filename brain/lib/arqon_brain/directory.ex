@@ -2,10 +2,13 @@ defmodule ArqonBrain.Directory do
   @moduledoc """
   The process through which every control message goes: registry of Shields, leases, beacons, orders, and what all hold alike.
 
-  `ArqonBrain.Directory.Machine` decides; this one sends, stores and keeps the alarm.
+  `ArqonBrain.Directory.Machine` decides; this one sends, stores and keeps the alarm. It lives in the time when things happened,
+  not in that when it gets to them: a Shield whose heartbeat waits here is alive.
   """
 
   use GenServer
+
+  require Logger
 
   alias ArqonBrain.{
     Clock,
@@ -14,6 +17,7 @@ defmodule ArqonBrain.Directory do
     Health,
     LeaseTable,
     Metrics,
+    Orders,
     Post,
     Settings,
     Shared,
@@ -55,7 +59,8 @@ defmodule ArqonBrain.Directory do
       shards: context.shards,
       table: table,
       sync: presence.sync_ms,
-      version: context.version
+      version: context.version,
+      orders: Orders.new(:atomics.add_get(context.directory_starts, 1, 1) - 1)
     ]
 
     state = Machine.new(options, now)
@@ -70,6 +75,10 @@ defmodule ArqonBrain.Directory do
       sender: context.sender,
       shards: context.shards,
       alarm: nil,
+      # Until when all has been judged.
+      now: now,
+      # An alarm that is so late was not heard by anybody who was awake.
+      late_ms: max(div(presence.lease_ms, 2), 500),
       idle_close: presence.idle_close_ms,
       # Rooms and sessions of each shard, for the gauges.
       sizes: %{}
@@ -79,23 +88,25 @@ defmodule ArqonBrain.Directory do
   end
 
   @impl true
-  def handle_info({:flow, message}, shell) do
-    shell = shell |> handle(message, Clock.now()) |> act()
+  def handle_info({:flow, message, now}, shell) do
+    shell = go_on(shell, now)
+    shell = shell |> handle(message, shell.now) |> act()
     Flow.done(:directory)
     {:noreply, shell}
   end
 
-  def handle_info({:clock, :settle}, shell) do
-    shell = %{shell | alarm: nil}
-    {:noreply, act(%{shell | state: Machine.timeout(shell.state, Clock.now())})}
+  # What happened before the alarm and waits behind it is judged at its own time.
+  def handle_info({:clock, :settle}, %{alarm: alarm} = shell) do
+    now = Clock.now()
+    shell = go_on(shell, now, %{now | mono_ms: min(alarm, now.mono_ms)})
+    {:noreply, act(%{shell | alarm: nil, state: Machine.timeout(shell.state, shell.now)})}
   end
 
   def handle_info({:store, {:loaded, %{revocations: revoked, settings: settings}}}, shell) do
     revoked = Enum.filter(revoked, &Message.revocation?/1)
     settings = settings && Shared.read_settings(settings)
 
-    {:noreply,
-     act(%{shell | state: Machine.restore(shell.state, revoked, settings, Clock.now())})}
+    {:noreply, act(%{shell | state: Machine.restore(shell.state, revoked, settings, shell.now)})}
   end
 
   def handle_info(_other, shell), do: {:noreply, shell}
@@ -113,6 +124,22 @@ defmodule ArqonBrain.Directory do
   end
 
   def handle_call(:shared, _from, shell), do: {:reply, shell.state.shared, shell}
+
+  # Several processes send, so that a time may be a little before the last one.
+  defp go_on(shell, real, now \\ nil) do
+    if real.mono_ms - shell.alarm > shell.late_ms,
+      do: wake_up(shell, real),
+      else: %{shell | now: later(shell.now, now || real)}
+  end
+
+  defp later(last, now), do: %{now | mono_ms: max(last.mono_ms, now.mono_ms)}
+
+  # The machine was suspended or has no time for the Brain: nobody's silence means anything.
+  defp wake_up(shell, now) do
+    Logger.warning("the Brain stood still for #{now.mono_ms - shell.alarm} ms")
+    now = later(shell.now, now)
+    %{shell | now: now, state: Machine.deaf(shell.state, now)}
+  end
 
   defp handle(shell, {:message, subject, message}, now) do
     state = with_degraded(shell.state, message)
@@ -163,6 +190,10 @@ defmodule ArqonBrain.Directory do
     Post.send(shell.sender, subject, body)
     shell
   end
+
+  # The digest of its heartbeat says what is left of its older lives.
+  defp output({:shards, {:supersede, _shield, _incarnation} = supersede}, shell),
+    do: offer_all(shell, supersede)
 
   # Whether rooms move on, and what a heartbeat is compared with, comes again.
   defp output({:shards, {:look, _now} = look}, shell) do

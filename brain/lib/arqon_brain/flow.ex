@@ -2,16 +2,21 @@ defmodule ArqonBrain.Flow do
   @moduledoc """
   Messages between the processes of the Brain, with a count of those that wait.
 
-  A mailbox has no bound of its own: who sends something that digests repair uses `offer/3`, which refuses when too many wait.
+  A mailbox has no bound of its own: who sends something that is repaired uses `offer/3`, which refuses when too many wait.
   The count is up to date even while the receiver is busy, and costs one atomic step. Receivers get `{:flow, message}` and call
-  `done/1` behind it.
+  `done/1` behind it. The Directory gets `{:flow, message, now}` with the time when it was sent: it judges who is alive, and that
+  a message waited before it says nothing about its sender.
   """
+
+  alias ArqonBrain.Clock
 
   @type address :: :directory | :sync | {:shard, non_neg_integer} | {:room, pid}
 
   @key {__MODULE__, :counts}
   @link {__MODULE__, :link}
   @waiting_max 10_000
+  # So many more find place if they are urgent.
+  @urgent_more 10_000
 
   # Those processes' modules use this one.
   @directory_name Module.concat(["ArqonBrain", "Directory"])
@@ -46,12 +51,16 @@ defmodule ArqonBrain.Flow do
   @spec send(address, term) :: :ok
   def send(address, message), do: deliver(address, slot(address), message)
 
-  @doc "Sends a message that may be dropped, because digests repair it."
-  @spec offer(address, term) :: :ok | :full
-  def offer(address, message) do
+  @doc """
+  Sends a message that may be dropped, because digests repair it, or (what is urgent) its sender says it again. What is urgent still
+  finds place where nothing else does.
+  """
+  @spec offer(address, term, :urgent | :usual) :: :ok | :full
+  def offer(address, message, rank \\ :usual) do
     slot = slot(address)
+    most = if rank == :urgent, do: @waiting_max + @urgent_more, else: @waiting_max
 
-    if :atomics.get(counts(), slot) < @waiting_max,
+    if :atomics.get(counts(), slot) < most,
       do: deliver(address, slot, message),
       else: :full
   end
@@ -79,10 +88,13 @@ defmodule ArqonBrain.Flow do
 
       pid ->
         add(slot, 1)
-        Kernel.send(pid, {:flow, message})
+        Kernel.send(pid, envelope(address, message))
         :ok
     end
   end
+
+  defp envelope(:directory, message), do: {:flow, message, Clock.now()}
+  defp envelope(_address, message), do: {:flow, message}
 
   defp whereis({:room, pid}), do: pid
   defp whereis(address), do: Process.whereis(name(address))

@@ -18,6 +18,17 @@ defmodule ArqonBrain.Health do
   @spec start_link(on_ready: fun) :: GenServer.on_start()
   def start_link(options), do: GenServer.start_link(__MODULE__, options, name: __MODULE__)
 
+  @doc "For a supervisor, as its last child: everything before it has been started, this time."
+  @spec started() :: Supervisor.child_spec()
+  def started, do: %{id: __MODULE__, start: {__MODULE__, :set_started, []}}
+
+  @doc false
+  @spec set_started() :: :ignore
+  def set_started do
+    set(:started, :ok)
+    :ignore
+  end
+
   @doc "Sets one check, by its name."
   @spec set(atom, status) :: :ok
   def set(name, status) do

@@ -10,8 +10,7 @@ defmodule ArqonBrain.Log do
 
     config = %{
       config: %{type: :standard_error},
-      # Each start of a process would be a line.
-      filters: [progress: {&:logger_filters.progress/2, :stop}],
+      filters: filters(),
       formatter:
         {:logger_formatter,
          %{
@@ -25,6 +24,50 @@ defmodule ArqonBrain.Log do
     :ok = :logger.add_handler(@handler, :logger_std_h, config)
     level(level)
   end
+
+  @doc "What is not written: each start of a process, and what users have said."
+  @spec filters() :: [{atom, {(:logger.log_event(), term -> :logger.filter_return()), term}}]
+  def filters, do: [progress: {&:logger_filters.progress/2, :stop}, private: {&private/2, nil}]
+
+  # A process that crashes would show its state and its last message, and with them the metadata of users. Where and why it
+  # crashed is told once, by its supervisor and by itself.
+  defp private(%{msg: {:report, %{label: {:proc_lib, :crash}}}}, nil), do: :stop
+
+  defp private(%{msg: {:report, %{label: {:gen_server, :terminate}} = report}} = event, nil) do
+    sealed = %{
+      report
+      | state: :hidden,
+        last_message: :hidden,
+        log: [],
+        reason: bare(report.reason)
+    }
+
+    %{event | msg: {:report, sealed}}
+  end
+
+  defp private(
+         %{msg: {:report, %{label: {:supervisor, _what}, report: report} = all}} = event,
+         nil
+       ) do
+    report =
+      Enum.map(report, fn {key, value} ->
+        {key, if(key == :reason, do: bare(value), else: value)}
+      end)
+
+    %{event | msg: {:report, %{all | report: report}}}
+  end
+
+  defp private(_event, nil), do: :ignore
+
+  # The first frame of a stack may hold the arguments of the call.
+  defp bare({reason, [{_module, _function, _arity, _place} | _rest] = stack}) do
+    {reason,
+     for {module, function, arguments, place} <- stack do
+       {module, function, if(is_list(arguments), do: length(arguments), else: arguments), place}
+     end}
+  end
+
+  defp bare(reason), do: reason
 
   @doc "Sets from which level on lines are written."
   @spec level(:logger.level()) :: :ok

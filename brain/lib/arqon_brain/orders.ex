@@ -13,6 +13,13 @@ defmodule ArqonBrain.Orders do
 
   defstruct last: 0, pending: %{}
 
+  @doc """
+  None yet. `life` counts the starts of the process that holds them, from 0: Shields remember the ids of all its lives, and would
+  take an order under one of those for carried out.
+  """
+  @spec new(non_neg_integer) :: t
+  def new(life), do: %__MODULE__{last: Bitwise.bsl(life, 32)}
+
   @doc "Takes an order for these Shields; `:full` if too many are under way."
   @spec add(t, kind, [binary], non_neg_integer) :: {:ok, pos_integer, t} | :full
   def add(%__MODULE__{pending: pending}, _kind, _shields, _now) when map_size(pending) >= @max,

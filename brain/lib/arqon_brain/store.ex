@@ -84,8 +84,10 @@ defmodule ArqonBrain.Store do
       casts: casts,
       valkey: valkey,
       conn: nil,
+      # Of connections since one has held; what was last said of them.
       failures: 0,
       last_error: nil,
+      held?: false,
       subscriber: nil,
       book: Book.new(prefix)
     }
@@ -115,7 +117,7 @@ defmodule ArqonBrain.Store do
 
   def handle_info({:ping, conn}, %{conn: conn} = state) when conn != nil do
     case Resp.run(conn, [["PING"]]) do
-      {:ok, ["PONG"]} -> {:noreply, ping_later(state)}
+      {:ok, ["PONG"]} -> {:noreply, state |> held() |> ping_later()}
       {:ok, [other]} -> {:noreply, lose(state, "an unexpected answer: #{inspect(other)}")}
       {:error, reason} -> {:noreply, lose(state, reason)}
     end
@@ -170,9 +172,8 @@ defmodule ArqonBrain.Store do
         {:ok, book} ->
           Metrics.set(:store_up, 1)
           Health.set(:valkey, :ok)
-          Logger.info("Valkey: connected")
           if state.subscriber, do: tell(state.subscriber, book)
-          state = %{state | conn: conn, book: book, failures: 0, last_error: nil}
+          state = %{state | conn: conn, book: book, held?: false}
           state |> ping_later() |> flush()
 
         {:error, reason} ->
@@ -230,6 +231,14 @@ defmodule ArqonBrain.Store do
   defp lose(state, reason) do
     Resp.close(state.conn)
     again(state, reason)
+  end
+
+  # Not before: a server that takes connections and no writes would be told and tried many times a second.
+  defp held(%{held?: true} = state), do: state
+
+  defp held(state) do
+    Logger.info("Valkey: connected")
+    %{state | held?: true, failures: 0, last_error: nil}
   end
 
   defp ping_later(state) do

@@ -8,7 +8,7 @@ defmodule ArqonBrain.Tree do
 
   use Supervisor
 
-  alias ArqonBrain.{Config, Http, Nats, Spine, Store}
+  alias ArqonBrain.{Config, Health, Http, Nats, Spine, Store}
 
   @type options :: [
           file: Path.t(),
@@ -37,7 +37,8 @@ defmodule ArqonBrain.Tree do
         control.children(config) ++
         [
           {Nats.Connection, connection},
-          {Http.Server, listen: config.admin_listen}
+          {Http.Server, listen: config.admin_listen},
+          Health.started()
         ]
 
     Supervisor.init(children, strategy: :rest_for_one, max_restarts: 5, max_seconds: 10)

@@ -262,6 +262,15 @@ defmodule ArqonBrain.BrainTest do
     assert ArqonBrain.Metrics.get(:control_ignored_total, reason: :malformed) == before + 3
   end
 
+  test "a body that breaks a rule is a sign of life all the same" do
+    hello("s1")
+    pass(4_000)
+    say("s1", update("acme.a", "s2", [{1, 1}], [{1, "ann"}]))
+    pass(4_000)
+    assert [{"s1", _known, true}] = ArqonBrain.Directory.shields()
+    assert users("acme.a") == []
+  end
+
   @tag limits: %{rooms_max: 4, sessions_per_room_max: 2}, shards: 1
   test "bounds of rooms and sessions" do
     hello("s1")
@@ -321,6 +330,23 @@ defmodule ArqonBrain.BrainTest do
       assert [%{}] = bodies(told(), "_arqon.shield.s1", :resync)
       say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
       assert users("acme.a") == ["ann"]
+    end
+
+    test "the orders of a Directory that starts again are not those that Shields remember" do
+      order = fn ->
+        say("s1", {:hello, %{}})
+        told()
+        say("s1", {:ask, %{id: 5, to: "brain-0", kind: {:drain, %{shield: "s1"}}}})
+        assert [%{id: id}] = bodies(told(), "_arqon.shield.s1", :order)
+        id
+      end
+
+      first = order.()
+      directory = Process.whereis(Flow.name(:directory))
+      kill(directory)
+      await(fn -> Process.whereis(Flow.name(:directory)) not in [nil, directory] end)
+      told()
+      assert order.() > first
     end
 
     defp kill(pid) do

@@ -67,7 +67,7 @@ defmodule ArqonBrain.TestBrainTest do
 
   defp collect(client, heard) do
     case RawNats.await(client, &match?({:msg, _, _, _, _}, &1)) do
-      {{:msg, "inbox", _, _, "ok"}, client} ->
+      {{:msg, "inbox", _, _, "ok" <> _next}, client} ->
         {Enum.reverse(heard), client}
 
       {{:msg, subject, _, _, payload}, client} ->
@@ -94,18 +94,27 @@ defmodule ArqonBrain.TestBrainTest do
     {heard, client} = heard(client, "advance 1020 1700000000020")
     assert heard == [{"_arqon.presence.acme.lobby", :update}]
 
-    {view, client} = request(client, "view acme.lobby")
+    {"ok 3000", client} = request(client, "barrier")
 
-    assert String.split(view, "\n") == [
-             ~s({"user":"änn","sessions":[["000102030405060708090a0b0c0d0eff","7b2261223a317d"]]}),
-             ~s({"users":1,"members":2})
-           ]
+    {views, client} = request(client, "views")
+    assert views =~ ~s("users":1)
+    assert views =~ ~s("members":2)
+
+    assert views =~
+             ~s("view":[{"user":"änn","sessions":[["000102030405060708090a0b0c0d0eff","7b2261223a317d"]]}])
 
     {rooms, client} = request(client, "rooms")
     assert rooms =~ ~s("generation":1700000000000)
     {shields, client} = request(client, "shields")
     assert shields =~ ~s("shield":"s1","up":true)
     {"0", client} = request(client, "shared")
+
+    # Without a link it says nothing.
+    {"ok", client} = request(client, "link down")
+    {heard, client} = heard(client, "advance 3000 1700000002000")
+    assert heard == []
+    {heard, client} = heard(client, "link up")
+    assert {"_arqon.shields", :beacon} in heard
 
     {"ok", client} = request(client, "reset 5000 1700000005000")
     assert {"", client} = request(client, "rooms")

@@ -48,6 +48,31 @@ defmodule ArqonBrain.Store.BookTest do
     assert [%{user: "u\"more"}] = Book.loaded(book, 1_000).revocations
   end
 
+  test "what has run out does not pile up while nobody can delete it" do
+    book =
+      for round <- 1..3, reduce: Book.new("p") do
+        book ->
+          many =
+            for n <- 1..Book.revocations_max(), do: revocation("#{round}-#{n}", 1, round * 1_000)
+
+          Book.revoke(book, many, round * 1_000 - 1)
+      end
+
+    assert length(book.stale) == Book.revocations_max()
+  end
+
+  test "times that no Brain wrote are left alone" do
+    times = [~S(-5,"until_ms":900), ~S(1,"until_ms":-1), ~S(1,"until_ms":18446744073709551616)]
+
+    stored =
+      for {time, n} <- Enum.with_index(times),
+          do: {~s(["acme","u#{n}","",""]), ~s({"at_ms":#{time}})}
+
+    book = Book.load(Book.new("p"), stored, [], 0)
+    assert Book.loaded(book, 0).revocations == []
+    assert {[], _book} = commands(book)
+  end
+
   test "what is loaded and what is here become one, and only the difference is written" do
     session = <<0::120, 7>>
     mine = %{tenant: "acme", user: "", session: session, jti: "", at_ms: 1, until_ms: 900}
@@ -120,6 +145,10 @@ defmodule ArqonBrain.Store.BookTest do
 
     assert Book.answers(written, ["OK", 1, {:error, "WRONGTYPE x"}]) ==
              {[{me, "a.b", 9}], ["WRONGTYPE x"]}
+
+    for no_generation <- ["0", "-1", "7x", "9007199254740992", "18446744073709551616", 7] do
+      assert Book.answers(written, ["OK", 1, no_generation]) == {[{me, "a.b", 9}], []}
+    end
 
     assert {[], [], _book} = Book.batch(empty, 10)
 

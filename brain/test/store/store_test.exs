@@ -1,7 +1,7 @@
 defmodule ArqonBrain.StoreTest do
   use ExUnit.Case, async: false
 
-  alias ArqonBrain.{Health, OsProcess, Store, ValkeyServer}
+  alias ArqonBrain.{Health, LogTap, OsProcess, Store, ValkeyServer}
 
   @moduletag :tmp_dir
   @moduletag capture_log: true
@@ -189,8 +189,13 @@ defmodule ArqonBrain.StoreTest do
 
     store(ValkeyServer.config(server))
     assert_receive {:store, {:loaded, _empty}}, 5_000
+    log = LogTap.start()
     Store.put_revocations([revocation("a")])
     await_reason("OOM")
+
+    # It is not tried again and again at full speed, and that it is so is said once.
+    OsProcess.wait_until(fn -> :sys.get_state(Store).failures >= 4 end, "some more tries")
+    assert [_before, _after] = String.split(log.(), "nothing is written down")
     "OK" = ValkeyServer.run(server, ["CONFIG", "SET", "maxmemory", "0"])
     await_stored(server, ["HLEN", "arqon:revocations"], 1)
     await_ok()

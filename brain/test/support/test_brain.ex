@@ -4,16 +4,20 @@ defmodule ArqonBrain.TestBrain do
 
       MIX_ENV=test mix run --no-halt -e 'ArqonBrain.TestBrain.main("brain.config")'
 
-  It prints `brain-1: ready` when it is connected. Requests on `_test.clock.<name of the Brain>`, with a reply each:
+  It prints `brain-1: ready` when it is connected. Requests on `_test.clock.<name of the Brain>`; each is done before the next message of
+  the connection is looked at, so that commands and control messages can be sent in one go. Who names a subject gets a reply:
 
-  - `advance MONO WALL`: the time moves there, and everything due on the way is done in its order. `ok`
-  - `barrier`: everything that was sent on the same connection before is worked off, and what it caused has been sent. `ok`
-  - `view SUBJECT`: JSON lines; each user in byte order with its sessions `[id, metadata]` in hex, then the numbers
+  - `advance MONO WALL`: the time moves there, and everything due on the way is done in its order. `ok` and when the next alarm rings,
+    or `none`
+  - `barrier`: everything that was sent on the same connection before is worked off, and what it caused has been sent. As `advance`
+  - `link up`, `link down`: as the connection tells it. `ok`
+  - `views`: JSON lines; each room in byte order with its numbers and phase, and its users in byte order with their sessions
+    `[id, metadata]` in hex
   - `rooms`, `shields`: JSON lines in byte order
   - `shared`: the digest of what all hold alike
   - `reset MONO WALL`: forgets everything, as a restart does, with a new instance; then the time is set. `ok`
 
-  A request that fails is answered with `error` and the reason.
+  A request that fails is answered with `error` and the reason; if nobody waits for an answer, the Brain ends with it.
   """
 
   use GenServer
@@ -22,6 +26,7 @@ defmodule ArqonBrain.TestBrain do
     Config,
     Control,
     Directory,
+    Flow,
     Health,
     Json,
     Presence,
@@ -60,8 +65,8 @@ defmodule ArqonBrain.TestBrain do
     end
   end
 
-  # Called by the connection, behind everything that came before.
-  defp take(reply, payload), do: GenServer.cast(__MODULE__, {reply, payload})
+  # Called by the connection, behind everything that came before; what comes behind has to wait.
+  defp take(reply, payload), do: GenServer.call(__MODULE__, {reply, payload}, :infinity)
 
   @impl true
   def init(config) do
@@ -73,7 +78,7 @@ defmodule ArqonBrain.TestBrain do
   defp shards(%{shards: shards}), do: shards
 
   @impl true
-  def handle_cast({reply, payload}, state) do
+  def handle_call({reply, payload}, _from, state) do
     answer =
       try do
         command(String.split(payload, " "), state)
@@ -81,31 +86,44 @@ defmodule ArqonBrain.TestBrain do
         kind, reason -> ["error ", Exception.format(kind, reason, __STACKTRACE__)]
       end
 
-    if reply, do: Spine.publish(reply, answer)
-    {:noreply, state}
+    cond do
+      reply -> Spine.publish(reply, answer)
+      match?(["error " | _reason], answer) -> raise IO.iodata_to_binary(answer)
+      true -> :ok
+    end
+
+    {:reply, :ok, state}
   end
 
-  defp command(["advance", mono_ms, wall_ms], _state) do
+  defp command(["advance", mono_ms, wall_ms], state) do
     TestClock.advance(String.to_integer(mono_ms), String.to_integer(wall_ms))
-    TestClock.settle()
-    "ok"
+    command(["barrier"], state)
   end
 
   defp command(["barrier"], _state) do
     TestClock.settle()
+    "ok #{TestClock.next_alarm() || "none"}"
+  end
+
+  defp command(["link", direction], _state) when direction in ["up", "down"] do
+    Control.link(direction == "up")
+    TestClock.settle()
     "ok"
   end
 
-  defp command(["view", subject], state) do
+  defp command(["views"], state) do
     TestClock.settle()
-    view = Presence.view(subject, state.shards)
     hex = &Base.encode16(&1, case: :lower)
 
-    users =
-      for {user, metas} <- view.list,
-          do: [user: user, sessions: for({s, m} <- metas, do: [hex.(s), hex.(m)])]
+    lines(
+      for room <- Presence.rooms(state.shards) do
+        view =
+          for {user, metas} <- Presence.view(room.subject, state.shards).list,
+              do: [user: user, sessions: for({s, m} <- metas, do: [hex.(s), hex.(m)])]
 
-    lines(users ++ [[users: view.users, members: view.members]])
+        Map.to_list(room) ++ [view: view]
+      end
+    )
   end
 
   defp command(["rooms"], state) do
@@ -132,9 +150,14 @@ defmodule ArqonBrain.TestBrain do
     for id <- [Control.Tree, Store], do: :ok = Supervisor.terminate_child(ArqonBrain.Tree, id)
     TestClock.start(String.to_integer(mono_ms), String.to_integer(wall_ms))
 
+    # As at a start: first everything is there, then the connection tells that it is, too.
+    Flow.link(false)
+
     for id <- [Store, Control.Tree],
         do: {:ok, _pid} = Supervisor.restart_child(ArqonBrain.Tree, id)
 
+    TestClock.settle()
+    Control.link(true)
     TestClock.settle()
     "ok"
   end

@@ -54,6 +54,12 @@ defmodule ArqonBrain.TestClock do
     end
   end
 
+  @doc "When the next alarm rings."
+  def next_alarm do
+    alarms = for {{pid, _tag} = key, at} <- :ets.tab2list(@table), alive?(key, pid), do: at
+    Enum.min(alarms, fn -> nil end)
+  end
+
   # At the same time the Directory comes first, as in the reference the beacon comes before announcements.
   defp next(upto) do
     alarms =

@@ -38,6 +38,11 @@ pub(crate) struct Answer {
 }
 
 impl Api {
+    /// The admin port with this address, without a token.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), token: None }
+    }
+
     /// What the command line says; what it leaves out is the running dev bus.
     pub(crate) fn find(access: &ApiAccess, dir: &RuntimeDir) -> Result<Self, Failure> {
         let api = Self::find_any(access, dir)?;

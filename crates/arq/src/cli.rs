@@ -31,7 +31,7 @@ pub(crate) struct Arq {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a whole bus in this process, for development
+    /// Run a whole bus on this machine, for development
     #[command(subcommand)]
     Dev(Dev),
     /// Make tokens
@@ -76,6 +76,12 @@ pub(crate) enum Command {
 pub(crate) enum Dev {
     /// Start the bus, print its URL and a ready token, and stay up until Ctrl-C
     Up(Up),
+    /// End the running dev bus
+    Down(Down),
+    /// Print the parts of the running dev bus
+    Ps,
+    /// Print what the parts of the running stack have written
+    Logs(Logs),
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +95,28 @@ pub(crate) struct Up {
     /// Print one line {"ws_url","admin_url","token"} and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Run the real parts in containers: two Shields, two Brains, NATS, Valkey; return when all are ready
+    #[arg(long)]
+    pub(crate) stack: bool,
+    /// Run them as processes, without Docker, until Ctrl-C
+    #[arg(long, requires = "stack")]
+    pub(crate) processes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Down {
+    /// Also remove what the containers have stored
+    #[arg(long)]
+    pub(crate) volumes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Only this part, such as shield-1
+    pub(crate) part: Option<String>,
+    /// Go on until Ctrl-C
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 /// The default of `shield.listen`.

@@ -15,14 +15,23 @@ use crate::cli::{DEV_ADMIN_PORT, DEV_PORT, Up};
 use crate::failure::Failure;
 use crate::machine::{self, Interrupts};
 use crate::print::print_line;
-use crate::runtime_file::{DevBus, RuntimeDir};
+use crate::runtime_file::{DevBus, Parts, RuntimeDir};
+use crate::stack;
 
 /// A working day and the night after it; a new start makes a new token.
-const TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Long enough for clients to be told, short enough for somebody who waits at a terminal.
-const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_WINDOW: Duration = Duration::from_secs(5);
+/// A page that a developer serves from the same machine, whatever its port.
+pub(crate) const PAGES: [&str; 4] =
+    ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"];
+const TITLE: &str = "one process, nothing is stored, for this machine only";
 
 pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
+    if args.stack { stack::up(args).await } else { embedded(args).await }
+}
+
+async fn embedded(args: &Up) -> Result<(), Failure> {
     let dir = RuntimeDir::of_user();
     let admin_port = args.admin_port.unwrap_or(if args.port == DEV_PORT { DEV_ADMIN_PORT } else { 0 });
     let secret = new_secret()?;
@@ -39,11 +48,13 @@ pub(crate) async fn up(args: &Up) -> Result<(), Failure> {
         pid: std::process::id(),
         key_file,
         kid: DEV_KID.to_owned(),
+        others: Vec::new(),
+        parts: Parts::Embedded,
     };
     dir.write(&found)?;
     // Before anything is printed: whoever reads the line may end this process at once.
     let mut interrupts = Interrupts::listen()?;
-    let told = tell(&found, args.json);
+    let told = tell(&found, args.json, TITLE, "Ctrl-C ends it.");
     if told.is_ok() {
         tokio::select! {
             () = interrupts.next() => {}
@@ -118,9 +129,7 @@ fn configure(port: u16, admin_port: u16, key_file: &Path) -> Config {
     config.auth.keys =
         vec![KeyConfig { kid: DEV_KID.to_owned(), alg: Algorithm::HS256, file: key_file.to_owned() }];
     config.drain.window = DRAIN_WINDOW;
-    // A page that a developer serves from the same machine, whatever its port.
-    let pages = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*", "https://localhost:*"];
-    config.origin.allowed = pages.map(str::to_owned).to_vec();
+    config.origin.allowed = PAGES.map(str::to_owned).to_vec();
     config
 }
 
@@ -133,22 +142,24 @@ fn new_secret() -> Result<String, Failure> {
     Ok(secret)
 }
 
-fn tell(bus: &DevBus, json: bool) -> Result<(), Failure> {
+/// Says where the bus is: what kind it is, and how it ends.
+pub(crate) fn tell(bus: &DevBus, json: bool, kind: &str, end: &str) -> Result<(), Failure> {
     let text = if json {
         json!({ "ws_url": bus.ws_url, "admin_url": bus.admin_url, "token": bus.token }).to_string()
     } else {
         let program = std::env::args().next().unwrap_or_else(|| "arq".to_owned());
-        welcome(bus, &program)
+        welcome(bus, &program, kind, end)
     };
     print_line(text.as_bytes())
 }
 
-fn welcome(bus: &DevBus, program: &str) -> String {
+fn welcome(bus: &DevBus, program: &str, kind: &str, end: &str) -> String {
     let DevBus { ws_url, admin_url, token, .. } = bus;
+    let others: String = bus.others.iter().map(|url| format!("\n  and    {url}")).collect();
     format!(
-        "ArqonBus is up: one process, nothing is stored, for this machine only.
+        "ArqonBus is up: {kind}.
 
-  URL    {ws_url}
+  URL    {ws_url}{others}
   Admin  {admin_url}
   Token  {token}
          (tenant dev, user dev, every room, for 24 hours)
@@ -160,7 +171,7 @@ Try, in other terminals:
   {program} presence lobby
   {program} rooms
 
-Ctrl-C ends it."
+{end}"
     )
 }
 
@@ -182,6 +193,8 @@ mod tests {
             pid: 1,
             key_file: PathBuf::new(),
             kid: "dev".to_owned(),
+            others: Vec::new(),
+            parts: Parts::Embedded,
         };
         expect![[r#"
             ArqonBus is up: one process, nothing is stored, for this machine only.
@@ -199,7 +212,11 @@ mod tests {
               arq rooms
 
             Ctrl-C ends it."#]]
-        .assert_eq(&welcome(&bus, "arq"));
+        .assert_eq(&welcome(&bus, "arq", TITLE, "Ctrl-C ends it."));
+        let other = DevBus { others: vec!["ws://127.0.0.1:7322/v1/connect".to_owned()], ..bus };
+        let said = welcome(&other, "arq", "two", "`arq dev down` ends it.");
+        assert!(said.starts_with("ArqonBus is up: two.") && said.ends_with("`arq dev down` ends it."));
+        assert!(said.contains("\n  and    ws://127.0.0.1:7322/v1/connect\n"), "{said}");
     }
 
     #[test]

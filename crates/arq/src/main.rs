@@ -1,7 +1,7 @@
 //! `arq`: the command line of ArqonBus, and the bus in one process.
 //!
 //! - `cli` is what clap reads; `failure` is how a command ends badly, with its exit code.
-//! - `dev` runs the embedded bus; `runtime_file` is how the other commands find it.
+//! - `dev` runs the embedded bus, `stack` the real parts; `runtime_file` is how the other commands find it.
 //! - `talk` opens a session for `publish`, `subscribe` and `presence`; `print` writes what they hear.
 //! - `operate`, `settings` and `status` speak to the server API, by way of `api`.
 //! - `auth` and `config` speak to nobody.
@@ -21,6 +21,7 @@ mod print;
 mod publish;
 mod runtime_file;
 mod settings;
+mod stack;
 mod status;
 mod subscribe;
 mod talk;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev(Dev::Up(up)) => dev::up(&up).await,
+        Command::Dev(Dev::Down(args)) => stack::down(&args).await,
+        Command::Dev(Dev::Ps) => stack::ps().await,
+        Command::Dev(Dev::Logs(args)) => stack::logs(&args),
         Command::Auth(Auth::Gen(args)) => auth::generate(&args),
         Command::Pub(args) => publish::run(&args).await,
         Command::Sub(args) => subscribe::run(&args).await,

@@ -32,6 +32,43 @@ pub(crate) struct DevBus {
     pub(crate) key_file: PathBuf,
     /// The name of that key.
     pub(crate) kid: String,
+    /// Where else clients may connect, if there are several Shields.
+    #[serde(default)]
+    pub(crate) others: Vec<String>,
+    /// What it consists of.
+    #[serde(default)]
+    pub(crate) parts: Parts,
+}
+
+/// What a dev bus consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Parts {
+    /// One process.
+    #[default]
+    Embedded,
+    /// Real parts, children of the process.
+    Processes(Vec<Part>),
+    /// Real parts in containers; the process has ended.
+    Compose {
+        /// The compose file.
+        file: PathBuf,
+        /// The folder of secrets that the containers read.
+        secrets: PathBuf,
+    },
+}
+
+/// One process of a stack.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Part {
+    /// Such as `shield-1`.
+    pub(crate) name: String,
+    /// The process.
+    pub(crate) pid: u32,
+    /// The file it writes to.
+    pub(crate) log: PathBuf,
+    /// Health and metrics, if it has them.
+    pub(crate) admin_url: Option<String>,
 }
 
 /// The folder of this user's dev bus.
@@ -85,10 +122,30 @@ impl RuntimeDir {
     /// # Errors
     /// The folder belongs to somebody else, or cannot be written.
     pub(crate) fn write_key(&self, secret: &[u8]) -> Result<PathBuf, Failure> {
-        let created =
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).and_then(|()| self.check());
-        created.map_err(|error| self.failure(&error))?;
+        self.create()?;
         self.replace(&format!("dev-{}.key", std::process::id()), secret).map_err(|error| self.failure(&error))
+    }
+
+    /// Creates a folder inside it, for this user alone as well.
+    ///
+    /// # Errors
+    /// As [`Self::write_key`].
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        self.create()?;
+        let folder = self.0.join(name);
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        created.map_err(|error| self.failure(&error))?;
+        Ok(folder)
+    }
+
+    /// Where a file or folder inside it is, if it is there.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn create(&self) -> Result<(), Failure> {
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        created.and_then(|()| self.check()).map_err(|error| self.failure(&error))
     }
 
     /// Writes the file; from now on the other commands find this bus. One that was found before is forgotten with its key.
@@ -162,6 +219,8 @@ mod tests {
             pid,
             key_file: PathBuf::from("/nowhere"),
             kid: "dev".to_owned(),
+            others: Vec::new(),
+            parts: Parts::Embedded,
         }
     }
 

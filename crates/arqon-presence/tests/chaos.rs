@@ -231,6 +231,37 @@ fn what_breaks_a_rule_is_counted_and_changes_nothing() {
 }
 
 #[test]
+fn a_comparison_with_one_bad_name_does_nothing_but_extend_the_lease() {
+    let (_, mut brain, _) = machines();
+    let say = |brain: &mut Brain, from: &str, body: pb::control::Body, now: Now| {
+        let control = pb::Control { from: from.to_owned(), incarnation: 7, ..control(body) };
+        brain.receive(BRAIN, &control.encode_to_vec(), now);
+    };
+    for from in ["shield-0", "shield-1"] {
+        say(&mut brain, from, pb::Hello {}.into(), now());
+    }
+    while brain.poll().is_some() {}
+    let watched = |subject: &str| pb::Watched {
+        subject: subject.to_owned(),
+        digest: 1,
+        shields: vec!["shield-1".to_owned()],
+    };
+    let later = Now { mono_ms: now().mono_ms + LEASE / 2, ..now() };
+    let compare = |rooms| pb::Compare { rooms }.into();
+    say(&mut brain, "shield-0", compare(vec![watched("acme.lobby"), watched("acme.b d")]), later);
+    let pulls = |brain: &mut Brain| {
+        let sends = std::iter::from_fn(|| brain.poll());
+        let to_writer = |output: &BrainOutput| matches!(output, BrainOutput::Send { subject, .. } if *subject == shield_subject(&shield(1)));
+        sends.filter(to_writer).count()
+    };
+    assert_eq!((brain.malformed(), pulls(&mut brain)), (1, 0));
+    let (_, known) = brain.shields().next().expect("it is known");
+    assert_eq!(known.lease_until, Some(later.mono_ms + LEASE), "its sender lives");
+    say(&mut brain, "shield-0", compare(vec![watched("acme.lobby")]), later);
+    assert_eq!(pulls(&mut brain), 1, "and the good one is answered");
+}
+
+#[test]
 fn a_shield_with_members_refuses_to_have_its_room_closed() {
     let (mut agent, _, lobby) = machines();
     let close = control(pb::IdleClose { subject: "acme.lobby".to_owned(), generation: 42 }).encode_to_vec();

@@ -10,8 +10,9 @@ use crate::Secrets;
 
 /// The configuration of the nats-server, permissions included: the one that is deployed.
 pub(crate) const NATS: &str = include_str!("../../../deploy/nats/nats.conf");
-/// The file it includes.
-pub(crate) const NATS_PASSWORDS: &str = "passwords.conf";
+/// The configuration of Valkey in a container: the one that is deployed.
+#[cfg(feature = "containers")]
+pub(crate) const VALKEY: &str = include_str!("../../../deploy/valkey/valkey.conf");
 
 /// What a Shield and a Brain have to know about the others.
 #[derive(Debug)]

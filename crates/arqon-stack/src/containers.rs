@@ -13,6 +13,7 @@ use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as
 
 use crate::configuration::{self, Surroundings};
 use crate::part::{READY_WITHIN, Ready};
+use crate::secrets::NATS_PASSWORDS;
 use crate::{ReservedPort, Secrets, StackError};
 
 /// Name and tag of each image, as in `deploy/compose.yaml`.
@@ -79,7 +80,7 @@ impl Stack {
     /// a part does not become ready: then what it wrote is in the error.
     pub async fn start(shields: usize, brains: usize, settings: &toml::Table) -> Result<Self, StackError> {
         let folder = tempfile::tempdir().map_err(StackError::io("stack", "cannot make a folder"))?;
-        let secrets = Secrets::make(folder.path(), false)?;
+        let secrets = Secrets::make(folder.path(), true)?;
         // Containers find each other by their names, and those are unique on the engine.
         let unique = folder.path().file_name().map(|name| name.to_string_lossy().to_lowercase());
         let unique = format!("arqon{}", unique.unwrap_or_default().replace('.', "-"));
@@ -88,19 +89,12 @@ impl Stack {
         let nats = image(NATS, WaitFor::message_on_stderr("Server is ready"), &host("nats"), &unique)
             .with_cmd(["nats-server", "--config", "/etc/nats/nats.conf", "--addr", "0.0.0.0"])
             .with_copy_to("/etc/nats/nats.conf", configuration::NATS.as_bytes().to_vec())
-            .with_copy_to(
-                format!("/etc/nats/{}", configuration::NATS_PASSWORDS),
-                secrets.nats_passwords.as_path(),
-            );
+            .with_copy_to(format!("/etc/nats/{}", NATS_PASSWORDS), secrets.nats_passwords.as_path());
         let nats = Part::start("nats", nats, None).await?;
         let valkey = WaitFor::message_on_stdout("Ready to accept connections");
-        let valkey = image(VALKEY, valkey, &host("valkey"), &unique).with_cmd([
-            "valkey-server",
-            "--appendonly",
-            "yes",
-            "--save",
-            "",
-        ]);
+        let valkey = image(VALKEY, valkey, &host("valkey"), &unique)
+            .with_cmd(["valkey-server", "/etc/valkey/valkey.conf"])
+            .with_copy_to("/etc/valkey/valkey.conf", configuration::VALKEY.as_bytes().to_vec());
         let valkey = Part::start("valkey", valkey, None).await?;
 
         let surroundings = Surroundings {
@@ -297,7 +291,13 @@ fn image(
     network: &str,
 ) -> ContainerRequest<GenericImage> {
     let image = GenericImage::new(name, tag).with_wait_for(ready);
-    image.with_container_name(host).with_network(network).with_startup_timeout(READY_WITHIN)
+    let request = image.with_container_name(host).with_network(network).with_startup_timeout(READY_WITHIN);
+    request.with_host_config_modifier(|host| {
+        // Nothing but what is asked for, and for this machine alone.
+        host.publish_all_ports = Some(false);
+        let bindings = host.port_bindings.iter_mut().flat_map(|bindings| bindings.values_mut());
+        bindings.flatten().flatten().for_each(|binding| binding.host_ip = Some("127.0.0.1".to_owned()));
+    })
 }
 
 fn port(name: &str) -> Result<ReservedPort, StackError> {

@@ -35,7 +35,7 @@ pub use process::{Process, Program};
 pub use programs::Programs;
 pub use secrets::Secrets;
 pub use shield::Shield;
-pub use stack::{Stack, StackOptions};
+pub use stack::{Look, Stack, StackOptions};
 pub use valkey::Valkey;
 
 /// Why a part did not start, or did not do what was asked of it.

@@ -23,6 +23,8 @@ pub struct NatsOptions {
     pub config: String,
     /// Files beside the configuration, by name: what it includes or names.
     pub files: Vec<(String, String)>,
+    /// As [`Program::own_group`].
+    pub own_group: bool,
 }
 
 /// A running nats-server on the loopback interface, without JetStream. It is killed when it is dropped.
@@ -49,7 +51,8 @@ impl NatsServer {
             std::fs::write(file, text).map_err(StackError::io(NAME, "cannot write its configuration"))?;
         }
         let binary = options.binary.clone().unwrap_or_else(installed);
-        let program = Program::new(NAME, binary, folder.path()).argument("--config").argument(config);
+        let mut program = Program::new(NAME, binary, folder.path()).argument("--config").argument(config);
+        program.own_group = options.own_group;
         let mut server = Self { program, port, process: None, folder };
         server.restart().await?;
         Ok(server)

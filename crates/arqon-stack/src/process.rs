@@ -34,6 +34,9 @@ pub struct Program {
     pub environment: Vec<(OsString, OsString)>,
     /// The file that gets what it writes, appended.
     pub log: PathBuf,
+    /// Whether it is in a process group of its own, where a Ctrl-C at the terminal does not reach it. Default: no, so that what
+    /// interrupts a test interrupts its children.
+    pub own_group: bool,
 }
 
 impl Program {
@@ -47,6 +50,7 @@ impl Program {
             folder: folder.to_owned(),
             environment: Vec::new(),
             log: folder.join(format!("{name}.log")),
+            own_group: false,
         }
     }
 
@@ -76,7 +80,11 @@ impl Process {
         let open = || File::options().create(true).append(true).open(&program.log);
         let log = open().and_then(|log| Ok((log.try_clone()?, log)));
         let (out, err) = log.map_err(StackError::io(name, "cannot write its log"))?;
-        let started = Command::new(&program.program)
+        let mut command = Command::new(&program.program);
+        if program.own_group {
+            command.process_group(0);
+        }
+        let started = command
             .args(&program.arguments)
             .envs(program.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(&program.folder)

@@ -4,9 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::StackError;
 
-/// The folder of the Brain's release inside this repository.
-const RELEASE: &str = "brain/_build/prod/rel/arqon_brain";
-
 /// The programs of a stack.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -21,10 +18,18 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// The folder of the Brain's release inside the repository.
+    pub const RELEASE: &str = "brain/_build/prod/rel/arqon_brain";
+
     /// The Shield that lies in a folder, and the Brain's release in this repository.
     #[must_use]
     pub fn beside(folder: &Path) -> Self {
-        Self { nats: None, valkey: None, shield: folder.join("shield"), brain: repository().join(RELEASE) }
+        Self {
+            nats: None,
+            valkey: None,
+            shield: folder.join("shield"),
+            brain: repository().join(Self::RELEASE),
+        }
     }
 
     /// What `cargo build` and `mix release` have made, for a test.

@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::StackError;
 
+const KID: &str = "dev";
+/// Named as `deploy/compose.yaml` names them.
+const TOKEN_KEY: &str = "token.key";
+const NATS_SHIELD: &str = "nats-shield.password";
+const NATS_BRAIN: &str = "nats-brain.password";
+/// As `deploy/nats/nats.conf` names it.
+pub(crate) const NATS_PASSWORDS: &str = "passwords.conf";
+
 /// The files of one stack's secrets.
 #[derive(Clone, Debug)]
 pub struct Secrets {
@@ -43,11 +51,24 @@ impl Secrets {
         let (shield, brain) = (secret()?, secret()?);
         let both = format!("shield_password: \"{shield}\"\nbrain_password: \"{brain}\"\n");
         Ok(Self {
-            token_key: file("token.key", &secret()?)?,
-            kid: "dev".to_owned(),
-            nats_shield: file("nats-shield.password", &shield)?,
-            nats_brain: file("nats-brain.password", &brain)?,
-            nats_passwords: file("passwords.conf", &both)?,
+            token_key: file(TOKEN_KEY, &secret()?)?,
+            kid: KID.to_owned(),
+            nats_shield: file(NATS_SHIELD, &shield)?,
+            nats_brain: file(NATS_BRAIN, &brain)?,
+            nats_passwords: file(NATS_PASSWORDS, &both)?,
+        })
+    }
+
+    /// Those that [`Self::make`] has made in a folder before, if all are there.
+    #[must_use]
+    pub fn find(folder: &Path) -> Option<Self> {
+        let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+        Some(Self {
+            token_key: file(TOKEN_KEY)?,
+            kid: KID.to_owned(),
+            nats_shield: file(NATS_SHIELD)?,
+            nats_brain: file(NATS_BRAIN)?,
+            nats_passwords: file(NATS_PASSWORDS)?,
         })
     }
 

@@ -1,11 +1,17 @@
 //! The whole stack as processes.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use tempfile::TempDir;
 
 use crate::configuration::{self, Surroundings};
-use crate::{Brain, NatsOptions, NatsServer, Programs, ReservedPort, Secrets, Shield, StackError, Valkey};
+use crate::secrets::NATS_PASSWORDS;
+use crate::{
+    Brain, NatsOptions, NatsServer, Part, Process, Programs, ReservedPort, Secrets, Shield, StackError,
+    Valkey,
+};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -22,6 +28,8 @@ pub struct StackOptions {
     pub folder: Option<PathBuf>,
     /// The ports for clients and for the admin port of the first Shields. The others get free ones.
     pub ports: Vec<[u16; 2]>,
+    /// As [`crate::Program::own_group`], for all of them.
+    pub own_groups: bool,
 }
 
 impl StackOptions {
@@ -35,7 +43,30 @@ impl StackOptions {
             settings: toml::Table::new(),
             folder: None,
             ports: Vec::new(),
+            own_groups: false,
         }
+    }
+}
+
+/// One process of a stack, at one moment.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Such as `shield-1`.
+    pub name: String,
+    /// Its number, if it runs.
+    pub pid: Option<u32>,
+    /// Where it writes.
+    pub log: PathBuf,
+    /// Health and metrics, if it has them.
+    pub admin: Option<SocketAddr>,
+    /// How it ended, if it has.
+    pub ended: Option<ExitStatus>,
+}
+
+impl Look {
+    fn at(name: String, admin: Option<SocketAddr>, process: &mut Process) -> Self {
+        let ended = process.ended();
+        Self { name, pid: process.id(), log: process.log().to_owned(), admin, ended }
     }
 }
 
@@ -74,10 +105,12 @@ impl Stack {
         let nats = NatsServer::start(&NatsOptions {
             binary: options.programs.nats.clone(),
             config: configuration::NATS.to_owned(),
-            files: vec![(configuration::NATS_PASSWORDS.to_owned(), passwords)],
+            files: vec![(NATS_PASSWORDS.to_owned(), passwords)],
+            own_group: options.own_groups,
         })
         .await?;
         let mut valkey = Valkey::prepare(options.programs.valkey.as_deref(), &folder)?;
+        valkey.part.program().own_group = options.own_groups;
         valkey.part.restart().await?;
 
         let surroundings = Surroundings {
@@ -89,22 +122,49 @@ impl Stack {
         let shields = shields(options, &folder, &surroundings)?;
         let brains = brains(options, &folder, &surroundings)?;
         let mut stack = Self { shields, brains, nats, valkey, secrets, folder, _temporary: temporary };
+        for part in stack.parts() {
+            part.program().own_group = options.own_groups;
+        }
         stack.launch().await?;
         Ok(stack)
     }
 
     /// All at once, because each waits for others.
     async fn launch(&mut self) -> Result<(), StackError> {
-        let brains = self.brains.iter_mut().map(|brain| &mut brain.part);
-        let shields = self.shields.iter_mut().map(|shield| &mut shield.part);
-        let mut parts: Vec<_> = brains.chain(shields).collect();
-        for part in &mut parts {
+        for part in self.parts() {
             part.launch().await?;
         }
-        for part in parts {
+        for part in self.parts() {
             part.ready().await?;
         }
         Ok(())
+    }
+
+    /// Brains and Shields.
+    fn parts(&mut self) -> impl Iterator<Item = &mut Part> {
+        let brains = self.brains.iter_mut().map(|brain| &mut brain.part);
+        brains.chain(self.shields.iter_mut().map(|shield| &mut shield.part))
+    }
+
+    /// How each of its processes is.
+    pub fn looks(&mut self) -> Vec<Look> {
+        let shields = self.shields.iter_mut().map(|shield| {
+            let admin = Some(shield.admin());
+            (&mut shield.part, admin)
+        });
+        let brains = self.brains.iter_mut().map(|brain| {
+            let admin = Some(brain.admin());
+            (&mut brain.part, admin)
+        });
+        let parts = shields.chain(brains).chain([(&mut self.valkey.part, None)]);
+        let mut looks: Vec<_> = parts
+            .filter_map(|(part, admin)| {
+                let name = part.name().to_owned();
+                Some(Look::at(name, admin, part.running().ok()?))
+            })
+            .collect();
+        looks.extend(self.nats.running().ok().map(|nats| Look::at("nats".to_owned(), None, nats)));
+        looks
     }
 
     /// Ends it in order: Shields tell their clients and the Brains, then Brains, then the rest.

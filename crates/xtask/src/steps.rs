@@ -31,6 +31,12 @@ const fn each(each: Each, name: &'static str, command: &'static [&'static str]) 
     Step { name, command, env: &[], each }
 }
 
+/// Selected as by the step `tests`, so that nothing but the tests themselves is built anew.
+const ALL_PACKAGES: &str = "--workspace";
+/// Tests that need more than the toolchain.
+const REAL: &str = "--features=arqon-stack/real-parts,arq/real-parts";
+const ALL: &str = "--all-features";
+
 /// The virtual environment of the Python tests.
 pub(crate) const PYTHON: &str = "target/venv/bin/python";
 
@@ -56,6 +62,58 @@ pub(crate) const TEST: &[Step] = &[
         &["cargo", "run", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..20"],
     ),
     step("planted bugs are caught", &["cargo", "test", "--package", "sim", "--features", "planted-bugs"]),
+    step("the Brain", &["sh", "-c", "cd brain && mix check"]),
+    step("release of the Brain", &["sh", "-c", "cd brain && MIX_ENV=prod mix release --overwrite"]),
+    step(
+        "clippy of the stack",
+        &["cargo", "clippy", "--package", "arqon-stack", ALL, "--all-targets", "--", "-D", "warnings"],
+    ),
+    step(
+        "the stack as processes",
+        &["cargo", "test", ALL_PACKAGES, REAL, "--test", "processes", "--", "--nocapture"],
+    ),
+    step(
+        "the loss of each real part",
+        &["cargo", "test", ALL_PACKAGES, REAL, "--test", "losses", "--", "--nocapture", "--test-threads=2"],
+    ),
+    step(
+        "traces that once showed a difference",
+        &["cargo", "run", "--package", "arqon-differential", "--", "replay", "vectors/traces"],
+    ),
+    step(
+        "200 random traces by both Brains",
+        &["cargo", "run", "--package", "arqon-differential", "--", "run", "--traces", "200"],
+    ),
+    step(
+        "arq dev up --stack --processes",
+        &["cargo", "test", ALL_PACKAGES, REAL, "--test", "stack", "processes"],
+    ),
+    step(
+        "images",
+        &["cargo", "xtask", "docker", "sh", "-c", "deploy/images/base.sh && deploy/images/build.sh"],
+    ),
+    step("the Brain on the newest Elixir", &["cargo", "xtask", "docker", "deploy/images/test_brain.sh"]),
+    step(
+        "arq dev up --stack",
+        &["cargo", "xtask", "docker", "cargo", "test", ALL_PACKAGES, REAL, "--test", "stack", "containers"],
+    ),
+    step(
+        "the stack in containers",
+        &[
+            "cargo",
+            "xtask",
+            "docker",
+            "cargo",
+            "test",
+            "--package",
+            "arqon-stack",
+            ALL,
+            "--test",
+            "containers",
+            "--",
+            "--nocapture",
+        ],
+    ),
 ];
 
 /// `cargo xtask nightly`.
@@ -73,6 +131,16 @@ pub(crate) const NIGHTLY: &[Step] = &[
         Each::Scenario,
         "500 seeds",
         &["cargo", "run", "--release", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..500"],
+    ),
+    step("release of the Brain", &["sh", "-c", "cd brain && MIX_ENV=prod mix release --overwrite"]),
+    step("a Shield", &["cargo", "build", "--package", "arqon-shield"]),
+    step(
+        "ten thousand members of one room",
+        &["cargo", "test", ALL_PACKAGES, REAL, "--test", "crowd", "--", "--nocapture"],
+    ),
+    step(
+        "5000 random traces by both Brains",
+        &["cargo", "run", "--package", "arqon-differential", "--", "run", "--traces", "5000"],
     ),
     each(
         Each::FuzzTarget,

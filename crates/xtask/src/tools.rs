@@ -53,6 +53,74 @@ const PACKAGES: Tool = Tool {
     ],
 };
 
+const ELIXIR: Tool = Tool {
+    name: "Elixir 1.14 or newer and the Erlang applications that the Brain is built and tested with",
+    why: "the Brain",
+    check: &[
+        "sh",
+        "-c",
+        "elixir --version && erl -noshell -eval \
+         '[{module, _} = code:ensure_loaded(M) || M <- [ssl, eunit, xref, dialyzer, leex]], halt().'",
+    ],
+    install: &[
+        &["apt-get", "update"],
+        &[
+            "apt-get",
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "elixir",
+            "erlang-dev",
+            "erlang-dialyzer",
+            "erlang-eunit",
+            "erlang-inets",
+            "erlang-jiffy",
+            "erlang-parsetools",
+            "erlang-runtime-tools",
+            "erlang-ssl",
+            "erlang-tools",
+            "erlang-xmerl",
+        ],
+    ],
+};
+
+const VALKEY: Tool = Tool {
+    name: "valkey-server, or redis-server, which Debian 12 has instead",
+    why: "the Brain and the stack",
+    check: &["sh", "-c", "command -v valkey-server || command -v redis-server"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "redis-server"],
+    ],
+};
+
+const DOCKER: Tool = Tool {
+    name: "a Docker engine, running or to be started",
+    why: "the stack in containers, and the Brain on the newest Elixir",
+    check: &["sh", "-c", "docker info || { docker --version && dockerd --version && iptables --version; }"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "docker.io", "iptables"],
+    ],
+};
+
+const COMPOSE: Tool = Tool {
+    name: "Docker Compose 2",
+    why: "arq dev up --stack",
+    check: &["docker", "compose", "version"],
+    install: &[&["deploy/images/compose.sh"]],
+};
+
+const MMDEBSTRAP: Tool = Tool {
+    name: "mmdebstrap",
+    why: "base images where no registry can be reached",
+    check: &["mmdebstrap", "--version"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "mmdebstrap"],
+    ],
+};
+
 const NIGHTLY_RUST: Tool = Tool {
     name: "the nightly Rust toolchain",
     why: "fuzzing",
@@ -68,7 +136,8 @@ const CARGO_FUZZ: Tool = Tool {
 };
 
 /// What [`crate::steps::TEST`] needs.
-pub(crate) const TEST: &[Tool] = &[COMPONENTS, CHROMIUM, PYTHON3, PACKAGES];
+pub(crate) const TEST: &[Tool] =
+    &[COMPONENTS, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, VALKEY, DOCKER, COMPOSE, MMDEBSTRAP];
 
 /// What [`crate::steps::NIGHTLY`] needs.
 pub(crate) const NIGHTLY: &[Tool] = &[NIGHTLY_RUST, CARGO_FUZZ];

@@ -46,7 +46,7 @@ defmodule ArqonBrain.Config.Schema do
   end
 
   defp group(values, keys, path) do
-    if not (is_list(values) and Enum.all?(values, &match?({key, _value} when is_atom(key), &1))) do
+    if not (proper?(values) and Enum.all?(values, &match?({key, _value} when is_atom(key), &1))) do
       wrong(path ++ [:...], "must be a list of {key, value}, not #{show(values)}")
     end
 
@@ -133,17 +133,21 @@ defmodule ArqonBrain.Config.Schema do
        else: wrong(path, "must be #{what} as <<\"...\">>, not #{show(value)}")
   end
 
+  # In Erlang's notation a list may end in anything.
+  defp proper?(values), do: is_list(values) and not List.improper?(values)
+
   @schemes %{"nats" => :tcp, "tls" => :tls}
 
   defp server(address, path) do
-    uri = if is_binary(address), do: URI.parse(address), else: %URI{}
+    uri = uri(address)
 
     cond do
-      uri.userinfo != nil ->
+      # Whatever else may be wrong with it: the message would show the secret.
+      is_binary(address) and String.contains?(address, "@") ->
         wrong(path, "an address must not hold a user or a password; set spine.auth")
 
       is_map_key(@schemes, uri.scheme) and uri.host not in [nil, ""] and
-          uri.path in [nil, "", "/"] ->
+        uri.path in [nil, "", "/"] and (uri.port == nil or uri.port in 1..65_535) ->
         {@schemes[uri.scheme], uri.host, uri.port || 4222}
 
       true ->
@@ -151,6 +155,15 @@ defmodule ArqonBrain.Config.Schema do
           path,
           "an address must be nats://host:port or tls://host:port, not #{show(address)}"
         )
+    end
+  end
+
+  # Not `URI.parse/1`, which reads a port that is no number as none.
+  defp uri(address) do
+    with true <- is_binary(address), {:ok, uri} <- URI.new(address) do
+      uri
+    else
+      _other -> %URI{}
     end
   end
 

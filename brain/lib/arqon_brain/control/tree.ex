@@ -15,6 +15,7 @@ defmodule ArqonBrain.Control.Tree do
           sender: ArqonBrain.Wire.Message.sender(),
           shards: pos_integer,
           version: binary,
+          directory_starts: :atomics.atomics_ref(),
           presence: Config.presence(),
           limits: Config.limits()
         }
@@ -31,6 +32,7 @@ defmodule ArqonBrain.Control.Tree do
       sender: {config.name, instance()},
       shards: shards,
       version: :arqon_brain |> Application.spec(:vsn) |> to_string(),
+      directory_starts: :atomics.new(1, signed: false),
       presence: config.presence,
       limits: config.limits
     }

@@ -48,6 +48,11 @@ defmodule ArqonBrain.Directory.Machine do
 
   def link(state, up, now), do: settle(%{state | link_up: up}, now)
 
+  @doc "The Brain itself could not listen for a while: as after an outage of the link."
+  @spec deaf(State.t(), Clock.now()) :: State.t()
+  def deaf(%State{link_up: true} = state, now), do: link(%{state | link_up: false}, true, now)
+  def deaf(state, _now), do: state
+
   @doc "Does what is due. Calling it early or twice does no harm."
   @spec timeout(State.t(), Clock.now()) :: State.t()
   def timeout(state, now), do: settle(state, now)
@@ -67,11 +72,10 @@ defmodule ArqonBrain.Directory.Machine do
         do: on_shield(state, message, now),
         else: on_brain(state, message, now)
 
-    case taken do
-      :malformed -> state |> count(:control_ignored_total, reason: :malformed) |> settle(now)
-      state -> settle(state, now)
-    end
+    settle(taken, now)
   end
+
+  defp malformed(state), do: count(state, :control_ignored_total, reason: :malformed)
 
   defp on_shield(state, %{body: {:hello, _}} = message, now) do
     hello(state, message.from, message.instance, message.incarnation, now)
@@ -86,7 +90,13 @@ defmodule ArqonBrain.Directory.Machine do
 
     case LeaseTable.extend(state.table, from, instance, incarnation, now.mono_ms) do
       {true, table} ->
-        Routes.of_holder(%{state | table: table, stale: state.stale or not was_up}, message, now)
+        state = %{state | table: table, stale: state.stale or not was_up}
+
+        # Whatever is wrong with what it says, it lives.
+        case Routes.of_holder(state, message, now) do
+          :malformed -> malformed(state)
+          state -> state
+        end
 
       {false, _table} ->
         forgotten(state, message)
@@ -108,7 +118,13 @@ defmodule ArqonBrain.Directory.Machine do
   end
 
   defp on_brain(%{name: name} = state, %{from: name}, _now), do: state
-  defp on_brain(state, message, now), do: Routes.of_brain(state, message, now)
+
+  defp on_brain(state, message, now) do
+    case Routes.of_brain(state, message, now) do
+      :malformed -> malformed(state)
+      state -> state
+    end
+  end
 
   defp hello(state, from, instance, incarnation, now) do
     before = LeaseTable.seen(state.table, from)

@@ -7,7 +7,10 @@ defmodule ArqonBrain.Directory.Routes do
   alias ArqonBrain.Directory.{Operate, State}
   alias ArqonBrain.Wire.Message
 
-  @doc "A message of a Shield that holds its lease."
+  @doc """
+  A message of a Shield that holds its lease. A room that it names twice is answered once: the answer may be a thousand times as large
+  as the name.
+  """
   @spec of_holder(State.t(), Message.t(), Clock.now()) :: State.t() | :malformed
   def of_holder(state, %{from: from, body: {:heartbeat, heartbeat}}, now) do
     state
@@ -34,7 +37,7 @@ defmodule ArqonBrain.Directory.Routes do
 
   def of_holder(state, %{from: from, body: {:compare, watched}}, now) do
     watched =
-      for room <- watched do
+      for room <- Enum.uniq_by(watched, & &1.subject) do
         up? = &(&1 != from and LeaseTable.up?(state.table, &1, now.mono_ms))
         %{room | shields: Enum.filter(room.shields, up?)}
       end
@@ -82,7 +85,7 @@ defmodule ArqonBrain.Directory.Routes do
   end
 
   def of_brain(%{name: name} = state, %{body: {:pull, %{to: name, subjects: subjects}}}, _now) do
-    split(state, subjects, & &1, &{:pulled, &1})
+    split(state, Enum.uniq(subjects), & &1, &{:pulled, &1})
   end
 
   def of_brain(state, %{body: {:pull, _of_another}}, _now), do: state

@@ -14,6 +14,7 @@ defmodule ArqonBrain.Http.Server do
   @deadline_ms 5_000
   @line_max 4_096
   @headers_max 64
+  @accept_again_ms 100
 
   @doc "Starts it at `listen`; port 0 means any."
   @spec start_link(listen: ArqonBrain.Config.address()) :: GenServer.on_start()
@@ -65,8 +66,13 @@ defmodule ArqonBrain.Http.Server do
         send(pid, {:socket, socket})
         accept(listener, server)
 
-      {:error, reason} ->
+      {:error, reason} when reason in [:closed, :einval] ->
         exit({:accept, reason})
+
+      # A client that is gone already, or no file descriptor is left: the Brain has other things to do than to end for that.
+      {:error, _reason} ->
+        Metrics.count(:http_refused_total, reason: :accept)
+        receive do: (:never -> :ok), after: (@accept_again_ms -> accept(listener, server))
     end
   end
 
@@ -114,7 +120,8 @@ defmodule ArqonBrain.Http.Server do
 
         with {:ok, method, path} <- request(socket, until),
              :ok <- headers(socket, until, @headers_max) do
-          :ok = :gen_tcp.send(socket, response(Routes.answer(method, path), method))
+          # Who has gone meanwhile does not want it any more.
+          _result = :gen_tcp.send(socket, response(Routes.answer(method, path), method))
         else
           {:error, status, reason} ->
             Metrics.count(:http_refused_total, reason: reason)

@@ -27,6 +27,9 @@ defmodule ArqonBrain.Nats.Connection do
   @backoff_max_ms 1_000
   @drain_ms 2_000
 
+  # What may happen with each message is logged no more often than this.
+  @tell_ms 10_000
+
   # A control message has at most 64 KiB.
   @payload_max 65_536
 
@@ -75,6 +78,7 @@ defmodule ArqonBrain.Nats.Connection do
       servers: Enum.shuffle(options[:spine].servers),
       failures: 0,
       last_error: nil,
+      told: %{},
       link: nil
     }
 
@@ -120,7 +124,12 @@ defmodule ArqonBrain.Nats.Connection do
 
   @impl GenServer
   def terminate(_reason, %{link: nil}), do: :ok
-  def terminate(_reason, state), do: drain(state)
+
+  def terminate(_reason, state) do
+    drain(state)
+    # If it was a crash, the next process finds no trace of this link.
+    if state.link.up?, do: state.control.link(false)
+  end
 
   # -- connecting
 
@@ -151,7 +160,8 @@ defmodule ArqonBrain.Nats.Connection do
       pongs: :queue.new(),
       heard?: false,
       watch: nil,
-      up?: false
+      up?: false,
+      held?: false
     }
 
     for {sid, {subject, _handler}} <- state.subscriptions,
@@ -193,10 +203,17 @@ defmodule ArqonBrain.Nats.Connection do
     Gate.open(link.writer, link.backlog, most)
     Metrics.count(:spine_connects_total, result: :ok)
     Metrics.set(:spine_up, 1)
-    Logger.info("NATS: connected to #{address(List.last(state.servers))}")
     state.control.link(true)
     Health.set(:spine, :ok)
-    %{state | link: %{link | up?: true}, failures: 0, last_error: nil}
+    %{state | link: %{link | up?: true}}
+  end
+
+  # Not before: a server that ends each connection at once would be told and tried twenty times a second.
+  defp held(%{link: %{held?: true}} = state), do: state
+
+  defp held(%{link: link} = state) do
+    Logger.info("NATS: connected to #{address(List.last(state.servers))}")
+    %{state | link: %{link | held?: true}, failures: 0, last_error: nil}
   end
 
   defp lose(%{link: link} = state, reason) do
@@ -230,7 +247,12 @@ defmodule ArqonBrain.Nats.Connection do
         cancel(link.watch)
         Process.send_after(self(), {:ping, link.id}, @ping_ms)
         state = %{state | link: %{link | pongs: pongs, watch: nil}}
-        if why == :barrier, do: up(state), else: state
+
+        case why do
+          :barrier -> up(state)
+          :alive -> held(state)
+          :drained -> state
+        end
 
       {:empty, _pongs} ->
         state
@@ -276,8 +298,9 @@ defmodule ArqonBrain.Nats.Connection do
   end
 
   defp message({:skipped, subject, bytes}, state) do
+    text = "a message of #{bytes} bytes on #{inspect(subject)} was not read"
+    state = tell(state, :skipped, :warning, text)
     Metrics.count(:spine_skipped_total)
-    Logger.warning("NATS: a message of #{bytes} bytes on #{inspect(subject)} was not read")
     state
   end
 
@@ -300,9 +323,22 @@ defmodule ArqonBrain.Nats.Connection do
   end
 
   defp not_allowed(state, text) do
+    state = tell(state, :not_allowed, :error, "#{text}; check the Brain's permissions")
     Metrics.count(:spine_lost_total, reason: :not_allowed)
-    if text != state.last_error, do: Logger.error("NATS: #{text}; check the Brain's permissions")
-    %{state | last_error: text}
+    state
+  end
+
+  defp tell(state, what, level, text) do
+    now = now()
+
+    case state.told do
+      %{^what => last} when now - last < @tell_ms ->
+        state
+
+      told ->
+        Logger.log(level, "NATS: #{text}")
+        %{state | told: Map.put(told, what, now)}
+    end
   end
 
   # -- stopping

@@ -11,6 +11,9 @@ defmodule ArqonBrain.Store.Book do
 
   @revocations_max 10_000
   @generations_max 10_000
+  # Numbers go on from the one that is stored: far from the end of 64 bits.
+  @generation_max 0x1FFFFFFFFFFFFF
+  @time_max 0xFFFFFFFFFFFFFFFF
   # A Brain that restarts within this time finds its rooms under the generations they had.
   @generation_ms 7 * 24 * 3_600_000
 
@@ -97,8 +100,11 @@ defmodule ArqonBrain.Store.Book do
 
     gone = Enum.map(gone, &elem(&1, 0))
     dirty = Enum.reduce(gone, book.dirty, &MapSet.delete(&2, {:revocation, &1}))
-    stale = Enum.map(gone, &{revocations_key(book), &1})
-    %{book | revocations: Map.new(kept), dirty: dirty, stale: stale ++ book.stale}
+    stale = Enum.map(gone, &{revocations_key(book), &1}) ++ book.stale
+
+    # What is forgotten here is found when Valkey is read again; without Valkey nobody ever takes it away.
+    stale = Enum.take(stale, @revocations_max)
+    %{book | revocations: Map.new(kept), dirty: dirty, stale: stale}
   end
 
   @doc "Takes encoded settings if they win."
@@ -287,7 +293,7 @@ defmodule ArqonBrain.Store.Book do
   # What is no number was not written by a Brain; the room has the proposed one then.
   defp stored(reply, proposed) when is_binary(reply) and byte_size(reply) <= 20 do
     case Integer.parse(reply) do
-      {generation, ""} when generation > 0 -> generation
+      {generation, ""} when generation in 1..@generation_max -> generation
       _other -> proposed
     end
   end
@@ -313,7 +319,7 @@ defmodule ArqonBrain.Store.Book do
          true <- Enum.all?([tenant, user, session, jti], &is_binary/1),
          {:ok, _bytes} <- Base.decode16(session, case: :lower),
          {:ok, %{"at_ms" => at_ms, "until_ms" => until_ms}}
-         when is_integer(at_ms) and is_integer(until_ms) <-
+         when at_ms in 0..@time_max and until_ms in 0..@time_max <-
            Json.decode(value) do
       {field, {at_ms, until_ms}}
     else

@@ -1,4 +1,5 @@
 //! Runs `arq` once and shows what a user sees.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

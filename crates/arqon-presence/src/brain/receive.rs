@@ -177,21 +177,22 @@ impl Brain {
 
     /// Answers with the whole of every room that differs from what a Shield shows.
     fn compare(&mut self, from: &ShieldId, compare: &pb::Compare, now: Now) -> Result<(), Malformed> {
-        let mut rooms = Vec::new();
-        for theirs in &compare.rooms {
-            let subject = Subject::parse(&theirs.subject).map_err(|_| Malformed)?;
-            let shields = theirs.shields.iter().map(|name| ShieldId::parse(name).map_err(|_| Malformed));
-            rooms.push((subject, theirs, shields.collect::<Result<Vec<_>, _>>()?));
+        // All of it is read before anything is done: what breaks a rule is ignored whole.
+        let mut watched = Vec::with_capacity(compare.rooms.len());
+        for room in &compare.rooms {
+            let subject = Subject::parse(&room.subject).map_err(|_| Malformed)?;
+            let shields: Result<Vec<_>, _> = room.shields.iter().map(|name| ShieldId::parse(name)).collect();
+            watched.push((subject, room.digest, shields.map_err(|_| Malformed)?));
         }
         let mut differ = Vec::new();
-        for (subject, theirs, shields) in rooms {
+        for (subject, digest, shields) in watched {
             let mine = self.rooms.get(&subject).map_or(0, |room| room.state.digest());
-            if mine != theirs.digest {
-                differ.push(theirs.subject.as_str());
+            if mine != digest {
                 self.ask_for_missing(from, &subject, &shields, now);
+                differ.push(subject);
             }
         }
-        let states = self.states(differ.into_iter())?;
+        let states = self.states(differ.iter().map(Subject::as_str))?;
         self.send_updates(&wire::shield_subject(from), &states);
         Ok(())
     }

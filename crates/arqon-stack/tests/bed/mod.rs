@@ -166,7 +166,6 @@ pub(crate) async fn exchange(shields: [SocketAddr; 2], secrets: &Secrets, how: &
     took.sort();
     let [p50, p99] = [PUBLICATIONS / 2, PUBLICATIONS * 99 / 100].map(|i| took[i]);
     println!("{how}: client, Shield, NATS, Shield, client: p50 {p50:?}, p99 {p99:?}, n {PUBLICATIONS}");
-    assert!(p99 < P99_MAX, "p99 {p99:?}");
 
     bob.leave().await;
     ann.sees(&["ann"]).await;
@@ -174,8 +173,6 @@ pub(crate) async fn exchange(shields: [SocketAddr; 2], secrets: &Secrets, how: &
 
 /// Enough for a p99, in a few seconds.
 const PUBLICATIONS: usize = 2000;
-/// Not a promise about speed: above it something waits for a timer, whatever the machine.
-const P99_MAX: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Publishes without asking for an ack.

@@ -12,15 +12,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arqon-scenario", &["arqon-proto"]),
     ("arqon-shield", &["arqon-presence", "arqon-proto"]),
     ("arqon-stack", &[]),
-    ("arq", &["arqon-client", "arqon-proto", "arqon-shield"]),
+    ("arq", &["arqon-client", "arqon-proto", "arqon-shield", "arqon-stack"]),
     ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield"]),
     ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
+    ("arqon-differential", &["arqon-presence", "arqon-proto", "arqon-stack"]),
     // To compare config.toml with the defaults.
     ("xtask", &["arqon-shield"]),
 ];
 
 /// Packages that are programs: nobody uses them, not even in tests.
-const PROGRAMS: &[&str] = &["arq", "sim", "loadgen", "xtask"];
+const PROGRAMS: &[&str] = &["arq", "sim", "loadgen", "arqon-differential", "xtask"];
 
 /// The pure packages: their tests may use no more than they do themselves.
 const PURE: &[&str] = &["arqon-proto", "arqon-presence"];
