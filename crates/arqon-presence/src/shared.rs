@@ -228,6 +228,12 @@ impl Shared {
         })
     }
 
+    /// How many revocations of a tenant there are.
+    #[must_use]
+    pub fn revocations_of(&self, tenant: &Tenant) -> usize {
+        self.revoked.keys().filter(|(of, _)| of == tenant).count()
+    }
+
     /// The same on all that hold the same. Zero if there is nothing.
     #[must_use]
     pub fn digest(&self) -> u64 {

@@ -63,11 +63,11 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     Ok(Message { from, instance: control.instance, incarnation: control.incarnation, body })
 }
 
-/// Reads what a Brain tells of a room; `None` if it is something else.
+/// Reads what a Brain tells of a room, and which room that is; `None` if it is something else.
 #[must_use]
-pub fn room_event(payload: &[u8]) -> Option<pb::RoomEvent> {
+pub fn room_event(payload: &[u8]) -> Option<(Subject, pb::RoomEvent)> {
     match decode(payload).ok()?.body {
-        Body::RoomEvent(event) if Subject::parse(&event.subject).is_ok() => Some(event),
+        Body::RoomEvent(event) => Some((Subject::parse(&event.subject).ok()?, event)),
         _ => None,
     }
 }

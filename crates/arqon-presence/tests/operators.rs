@@ -4,13 +4,16 @@
 mod world;
 
 use arqon_presence::shared::Shared;
-use arqon_presence::{AgentOutput, AskError, Order};
+use arqon_presence::{Agent, AgentConfig, AgentOutput, AskError, Order};
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
+use arqon_proto::generated::arqon::v1::control::Body;
 use arqon_proto::grant::Peer;
 use arqon_proto::id::{SessionId, Tenant, User};
+use arqon_proto::time::Now;
+use buffa::Message as _;
 use proptest::prelude::*;
-use world::{LEASE, Node, SLACK, World, peer, room};
+use world::{LEASE, Node, SLACK, World, peer, room, shield};
 
 fn ask(world: &mut World, i: usize, kind: impl Into<pb::ask::Kind>) -> Result<pb::answer::Result, AskError> {
     let id = world.with_agent(i, |agent, now| agent.ask(kind.into(), now))?;
@@ -178,6 +181,49 @@ fn a_revocation_ends_at_its_time() {
     assert_eq!(world.brains[&0].brain.shared().digest(), 0);
     let far = user("ann", until + 90 * 24 * 3600 * 1000);
     assert_eq!(ask(&mut world, 0, far).expect_err("too far ahead").code, ErrorCode::LimitExceeded);
+}
+
+#[test]
+fn a_difference_that_no_answer_ends_keeps_nobody_from_work_and_floods_nobody() {
+    let mut now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
+    let mut agent = Agent::new(AgentConfig::new(shield(0), 1), now);
+    agent.link(true, now);
+    let brain = |body| {
+        pb::Control { from: "brain-0".to_owned(), instance: 1, incarnation: 0, body: Some(body) }
+            .encode_to_vec()
+    };
+    let (mut offers, mut synced_at) = (0, None);
+    while now.mono_ms < 600_000 {
+        now = Now { mono_ms: now.mono_ms + LEASE / 3, wall_ms: now.wall_ms + LEASE / 3 };
+        // As of a Brain that holds what this Shield does not take, such as what is over by its clock.
+        let shields = vec![pb::Vouched { shield: "shield-0".to_owned(), incarnation: agent.incarnation() }];
+        let beacon = pb::Beacon { warming: false, shields, shared: 42 };
+        agent.receive("_arqon.shields", &brain(beacon.into()), now);
+        while let Some(output) = agent.poll() {
+            match output {
+                AgentOutput::Synced => synced_at = Some(now.mono_ms),
+                AgentOutput::Send { payload, .. } => {
+                    let sent = pb::Control::decode_from_slice(&payload).expect("a control message");
+                    let answer = match sent.body {
+                        Some(Body::Hello(_)) => {
+                            let incarnation = agent.incarnation();
+                            pb::Welcome { instance: 1, incarnation, accepted: true, answers: incarnation }
+                                .into()
+                        }
+                        Some(Body::Shared(_)) => {
+                            offers += 1;
+                            pb::Shared::default().into()
+                        }
+                        _ => continue,
+                    };
+                    agent.receive("_arqon.shield.shield-0", &brain(answer), now);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(synced_at, Some(LEASE / 3 + LEASE), "a lease after the first answer");
+    assert!((5..20).contains(&offers), "{offers} offers in ten minutes");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use arqon_presence::AskError;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Identity;
-use arqon_proto::id::{SessionId, ShieldId, Subject, User};
+use arqon_proto::id::{SessionId, ShieldId, Subject, Tenant, User};
 use arqon_proto::time::Now;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -70,6 +70,18 @@ impl Operator {
         Ok(identity)
     }
 
+    /// How many revocations of a tenant are in force, as far as this Shield knows.
+    #[must_use]
+    pub fn revocations(&self, tenant: &Tenant) -> usize {
+        self.shared.held().revocations_of(tenant)
+    }
+
+    /// Whether this Shield is going away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.is_draining()
+    }
+
     /// The name of this Shield.
     #[must_use]
     pub fn shield(&self) -> &ShieldId {
@@ -92,22 +104,25 @@ impl Operator {
     ///
     /// # Errors
     /// What the Brain answers, or [`ErrorCode::Unavailable`] without one, [`ErrorCode::OutcomeUnknown`] if it does not answer within 2 s
-    /// (8 s for orders).
+    /// (8 s for orders) or the Shield ends meanwhile, [`ErrorCode::Draining`] if it had ended before.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the question under way; nobody hears the answer.
     pub async fn ask(&self, kind: impl Into<pb::ask::Kind>) -> Result<pb::answer::Result, AskError> {
-        let gone = || AskError { code: ErrorCode::Draining, message: "the Shield is going away".to_owned() };
+        let failed = |code, message: &str| AskError { code, message: message.to_owned() };
         let (answer, answered) = oneshot::channel();
         let ask = ToHub::Ask { kind: Box::new(kind.into()), answer };
-        self.to_hub.send(ask).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        let sent = self.to_hub.send(ask).await;
+        sent.map_err(|_| failed(ErrorCode::Draining, "the Shield is going away: ask another one"))?;
+        let ended = "the Shield ended before the answer: whether a Brain acted is not known";
+        answered.await.map_err(|_| failed(ErrorCode::OutcomeUnknown, ended))?
     }
 
     /// Publishes, and waits until the spine has taken it.
     ///
     /// # Errors
-    /// As for a client's publish: `unavailable`, `overloaded`, `limit_exceeded`, `rate_limited`, `outcome_unknown`.
+    /// As for a client's publish: `unavailable`, `overloaded`, `limit_exceeded`, `rate_limited`, `outcome_unknown`; and `draining`
+    /// once the Shield has ended.
     ///
     /// # Cancel safety
     /// Dropping the future does not take the publication back.
@@ -129,17 +144,50 @@ impl Operator {
             ack: Some(AckTo::Operator(ack)),
             sender: Key { index: u32::MAX, generation: 0 },
         };
-        let full = |_| ErrorCode::Overloaded;
-        self.to_hub.try_send(ToHub::Publish(Box::new(publish))).map_err(full)?;
-        acked.await.map_err(|_| ErrorCode::Draining)?
+        self.to_hub.try_send(ToHub::Publish(Box::new(publish))).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ErrorCode::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => ErrorCode::Draining,
+        })?;
+        // Without a word the hub has ended with the publication under way, or out already.
+        acked.await.map_err(|_| ErrorCode::OutcomeUnknown)?
     }
 
-    /// Events of rooms from now on. The channel ends when the reader falls behind by 256 of them, when there are 64
-    /// readers already, or when the Shield ends.
-    pub async fn room_events(&self) -> mpsc::Receiver<pb::RoomEvent> {
+    /// Events of a tenant's rooms from now on. The channel ends when the reader falls behind by 256 of them, when there
+    /// are 64 readers already, or when the Shield ends.
+    pub async fn room_events(&self, tenant: &Tenant) -> mpsc::Receiver<pb::RoomEvent> {
         let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
         // Without a hub the sender is dropped, which ends the channel.
-        let _ = self.to_hub.send(ToHub::Events(sender)).await;
+        let _ = self.to_hub.send(ToHub::Events { tenant: tenant.clone(), sender }).await;
         receiver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arqon_proto::generated::arqon::v1 as pb;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_may_have_been_done_when_the_shield_ends_is_unknown() {
+        let (to_hub, mut inbox) = mpsc::channel(1);
+        let operator = Operator::new(to_hub, Shared::for_tests());
+        let publication = ServerPublish {
+            subject: Subject::parse("acme.lobby").expect("a good subject"),
+            user: User::parse("backend").expect("a good name"),
+            json: true,
+            payload: Bytes::from_static(b"1"),
+            msg_id: None,
+            traceparent: None,
+        };
+        // The hub has it and ends without a word.
+        let (said, _) = tokio::join!(operator.publish(publication.clone()), inbox.recv());
+        assert_eq!(said, Err(ErrorCode::OutcomeUnknown));
+        let (said, _) = tokio::join!(operator.ask(pb::AskShields::default()), inbox.recv());
+        assert_eq!(said.expect_err("nobody answers").code, ErrorCode::OutcomeUnknown);
+        drop(inbox);
+        assert_eq!(operator.publish(publication).await, Err(ErrorCode::Draining), "it was not even taken");
+        let said = operator.ask(pb::AskShields::default()).await;
+        assert_eq!(said.expect_err("nobody is there").code, ErrorCode::Draining);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::ShieldId;
-use arqon_proto::time::Now;
+use arqon_proto::time::{Now, millis};
 
 use super::{Agent, AgentOutput, AskError};
 use crate::shared::{News, Shared};
@@ -17,6 +17,8 @@ const ASKS_MAX: usize = 1024;
 const ANSWER_WITHIN_MS: u64 = 2_000;
 /// And one that it puts to Shields first: five tries a second apart, and some.
 const ORDER_WITHIN_MS: u64 = 8_000;
+/// A Brain that differs although it has answered hears of it less and less often: a third of a lease, doubled so often.
+const OFFERS_DOUBLED_MAX: u32 = 5;
 
 /// The part of an agent that serves operators.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub(super) struct Operations {
     pub(super) load: pb::Load,
     shared: Shared,
     synced: bool,
+    /// When a Brain first told all it holds.
+    answered_at: Option<u64>,
     /// What each Brain said it holds, and when ours was last offered to it.
     offers: BTreeMap<ShieldId, Offer>,
     last: u64,
@@ -33,8 +37,15 @@ pub(super) struct Operations {
 
 #[derive(Debug, Default)]
 struct Offer {
+    /// What the Brain said last.
     digest: u64,
-    again_at: u64,
+    /// When ours was offered last, and both digests then.
+    at: Option<u64>,
+    both: (u64, u64),
+    /// Whether the Brain has told all it holds since.
+    answered: bool,
+    /// How often in a row that has changed nothing.
+    in_vain: u32,
 }
 
 impl Operations {
@@ -125,10 +136,17 @@ impl Agent {
         &mut self,
         from: &ShieldId,
         shared: &pb::Shared,
+        to_us: bool,
         now: Now,
     ) -> Result<(), Malformed> {
         let news = self.operations.shared.merge(shared, now.wall_ms)?;
         self.refused += news.refused;
+        if to_us {
+            self.operations.answered_at.get_or_insert(now.mono_ms);
+            if let Some(offer) = self.operations.offers.get_mut(from) {
+                offer.answered = true;
+            }
+        }
         if news.is_some() {
             let News { revoked, settings, .. } = news;
             self.operations.load.settings = self.operations.shared.settings().version;
@@ -150,17 +168,33 @@ impl Agent {
         }
         let offer = offers.entry(from.clone()).or_default();
         offer.digest = digest;
-        if digest == self.operations.shared.digest() {
+        let both = (digest, self.operations.shared.digest());
+        if both.0 == both.1 {
+            offer.in_vain = 0;
             self.synced();
             return;
         }
-        if now.mono_ms < offer.again_at {
+        if offer.both != both {
+            offer.in_vain = 0;
+        }
+        let wait = millis(self.config.lease / 3) << offer.in_vain;
+        if offer.at.is_some_and(|at| now.mono_ms < at.saturating_add(wait)) {
             return;
         }
-        offer.again_at = now.after(self.config.lease / 3);
+        // Clocks that differ and tables that are full make a difference that no answer ends.
+        if std::mem::take(&mut offer.answered) && offer.both == both {
+            offer.in_vain = (offer.in_vain + 1).min(OFFERS_DOUBLED_MAX);
+        }
+        (offer.both, offer.at) = (both, Some(now.mono_ms));
         for page in self.operations.shared.pages(from.as_str()) {
             self.send(wire::BRAIN.to_owned(), page);
         }
+    }
+
+    /// What still differs a lease after an answer, no further answer is going to change: see [`Self::compare_shared`].
+    pub(super) fn has_answer(&self, now: Now) -> bool {
+        let lease = millis(self.config.lease);
+        self.operations.answered_at.is_some_and(|at| now.mono_ms >= at.saturating_add(lease))
     }
 
     pub(super) fn synced(&mut self) {

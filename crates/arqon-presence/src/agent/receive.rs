@@ -51,7 +51,9 @@ impl Agent {
             Body::Resync(_) if to_us => self.send_digests(),
             Body::Pull(pull) if to_us => return self.answer_pull(&pull),
             Body::Order(order) if to_us => return self.order(&from, instance, order),
-            Body::Shared(shared) if to_us || to_all => return self.take_shared(&from, &shared, now),
+            Body::Shared(shared) if to_us || to_all => {
+                return self.take_shared(&from, &shared, to_us, now);
+            }
             Body::Answer(answer) if to_us => self.answered(answer),
             _ => return Err(Malformed),
         }

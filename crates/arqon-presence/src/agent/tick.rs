@@ -60,7 +60,7 @@ impl Agent {
             self.stale = stale;
             self.outputs.push_back(AgentOutput::Stale { stale });
         }
-        if stale {
+        if stale || self.has_answer(now) {
             self.synced();
         }
         let turned = self.peers.evaluate(now.mono_ms);

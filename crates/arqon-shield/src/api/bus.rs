@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::ApiError;
 use super::call::{Call, strange};
 use super::read;
-use super::rooms::{Done, Reason, went_away};
+use super::rooms::{Done, Reason};
 
 #[derive(Serialize)]
 pub(super) struct Shields {
@@ -81,7 +81,10 @@ pub(super) async fn drain(call: Call) -> Result<Json<Done>, ApiError> {
     let order = pb::AskDrain { shield: shield.as_str().to_owned(), reason };
     match call.order(order).await {
         Ok(done) => Ok(Json(done.into())),
-        Err(error) if went_away(&error) && shield == *call.operator.shield() => {
+        // Going away is what it was asked: with the answer lost on the way out, that it does says the same.
+        Err(error)
+            if shield == *call.operator.shield() && call.operator.is_draining() && error.is_unknown() =>
+        {
             Ok(Json(Done { reached: vec![shield.as_str().to_owned()], unreached: Vec::new() }))
         }
         Err(error) => Err(error),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::places::{OrderRates, Share};
 use super::{Api, ApiError};
 use crate::operator::Operator;
 
@@ -35,14 +36,16 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     /// Held until the answer is made.
     _place: OwnedSemaphorePermit,
+    /// None for who administers the bus.
+    _share: Option<Share>,
+    orders: OrderRates,
 }
 
 impl FromRequest<Api> for Call {
     type Rejection = ApiError;
 
     async fn from_request(request: Request<Body>, api: &Api) -> Result<Self, ApiError> {
-        let busy = |_| ApiError::new(ErrorCode::Overloaded, "too many requests are under way: try again");
-        let place = api.calls.clone().try_acquire_owned().map_err(busy)?;
+        let place = api.calls.take()?;
         let (mut parts, body) = request.into_parts();
         let token = bearer(&parts.headers, &parts.uri)?;
         let identity = api.operator.verify(&token)?;
@@ -51,6 +54,8 @@ impl FromRequest<Api> for Call {
         let params: Vec<(Box<str>, Box<str>)> =
             params.iter().map(|(name, value)| (name.into(), value.into())).collect();
         let tenant = scope(&identity, find(&params, "tenant"))?;
+        let of_tenant = identity.admin == Admin::Tenant;
+        let share = of_tenant.then(|| api.calls.share(&identity.tenant)).transpose()?;
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let query = query.into_owned().collect();
         let bytes_max = api.operator.payload_bytes_max().saturating_mul(2).saturating_add(BODY_BYTES_AROUND);
@@ -64,6 +69,8 @@ impl FromRequest<Api> for Call {
             query,
             body,
             _place: place,
+            _share: share,
+            orders: api.orders.clone(),
         })
     }
 }
@@ -148,8 +155,16 @@ impl Call {
         Ok(self.operator.ask(kind).await?)
     }
 
+    /// Whether the token is for one tenant and not for the bus.
+    pub(super) fn is_of_tenant(&self) -> bool {
+        self.identity.admin == Admin::Tenant
+    }
+
     /// Gives an order, and tells who took it.
     pub(super) async fn order(&self, kind: impl Into<pb::ask::Kind>) -> Result<pb::OrderResult, ApiError> {
+        if self.is_of_tenant() {
+            self.orders.take(&self.identity.tenant, self.operator.now())?;
+        }
         match self.ask(kind).await? {
             pb::answer::Result::Order(done) => Ok(done),
             _ => Err(strange()),

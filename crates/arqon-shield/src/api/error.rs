@@ -57,8 +57,9 @@ impl ApiError {
         Self::new(ErrorCode::NotFound, "no such path: docs/openapi.yaml lists them all")
     }
 
-    pub(super) fn code(&self) -> ErrorCode {
-        self.code
+    /// Whether what was asked may have been done.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.code == ErrorCode::OutcomeUnknown
     }
 
     pub(super) fn message(&self) -> &str {

@@ -1,9 +1,9 @@
 //! Events of a tenant's rooms, as server-sent events for as long as the token is good.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::time::Duration;
 
-use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::Tenant;
 use axum::extract::State;
@@ -13,8 +13,10 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Sleep, sleep};
 
 use super::call::Call;
+use super::places::Share;
 use super::{Api, ApiError};
 use crate::operator::Operator;
 
@@ -35,8 +37,11 @@ struct Reader {
     token: Box<str>,
     tenant: Tenant,
     events: mpsc::Receiver<pb::RoomEvent>,
+    /// Not begun anew by events: in a busy tenant they would put the next look at the token off for ever.
+    alive: Pin<Box<Sleep>>,
     state: Phase,
     _place: OwnedSemaphorePermit,
+    _share: Option<Share>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,15 +56,18 @@ pub(super) async fn events(
     call: Call,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     call.query([])?;
-    let busy = |_| ApiError::new(ErrorCode::Overloaded, "too many streams of events are open: try again");
-    let place = api.streams.try_acquire_owned().map_err(busy)?;
+    let tenant = call.tenant()?.clone();
+    let place = api.streams.take()?;
+    let share = call.is_of_tenant().then(|| api.streams.share(&tenant)).transpose()?;
     let reader = Reader {
         operator: call.operator.clone(),
         token: call.token.clone(),
-        tenant: call.tenant()?.clone(),
-        events: call.operator.room_events().await,
+        events: call.operator.room_events(&tenant).await,
+        tenant,
+        alive: Box::pin(sleep(ALIVE_EVERY)),
         state: Phase::Fresh,
         _place: place,
+        _share: share,
     };
     Ok(Sse::new(unfold(reader, async |mut reader| Some((Ok(reader.next().await?), reader)))))
 }
@@ -75,17 +83,20 @@ impl Reader {
             Phase::Open => {}
             Phase::Ended => return None,
         }
-        let mut alive = std::pin::pin!(tokio::time::sleep(ALIVE_EVERY));
         loop {
             tokio::select! {
+                biased;
+                () = &mut self.alive => {
+                    self.alive = Box::pin(sleep(ALIVE_EVERY));
+                    return Some(match self.operator.verify(&self.token) {
+                        Ok(_) => Event::default().comment("alive"),
+                        Err(error) => self.end(error.code.name(), &error.message),
+                    });
+                }
                 event = self.events.recv() => match event {
                     None => return Some(self.end("overloaded", "events were missed: list the rooms, and listen again")),
                     Some(event) => if let Some(event) = self.told(&event) { return Some(event) }
                 },
-                () = &mut alive => return Some(match self.operator.verify(&self.token) {
-                    Ok(_) => Event::default().comment("alive"),
-                    Err(error) => self.end(error.code.name(), &error.message),
-                }),
             }
         }
     }

@@ -12,35 +12,39 @@ mod call;
 mod error;
 mod events;
 mod people;
+mod places;
 mod publish;
 mod read;
 mod rooms;
 mod settings;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use tokio::sync::Semaphore;
 
 use crate::operator::Operator;
 
 pub(crate) use error::ApiError;
+use places::{OrderRates, Places};
 
 /// Everything here starts with it.
 pub(crate) const PREFIX: &str = "/v1/";
 /// Requests under way, events apart; beyond that the answer is `overloaded`.
 const CALLS_MAX: usize = 128;
+/// Of one tenant's administrators.
+const CALLS_OF_ONE_MAX: usize = 32;
 /// Streams of events.
 const STREAMS_MAX: usize = 48;
+/// Of one tenant's rooms.
+const STREAMS_OF_ONE_MAX: usize = 8;
 
 /// What the handlers have in common. Cheap to clone.
 #[derive(Clone)]
 struct Api {
     operator: Operator,
-    calls: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
+    calls: Places,
+    streams: Places,
+    orders: OrderRates,
 }
 
 struct Route {
@@ -89,8 +93,9 @@ pub fn routes() -> Vec<(&'static str, &'static str)> {
 pub fn router(operator: Operator) -> Router {
     let api = Api {
         operator,
-        calls: Arc::new(Semaphore::new(CALLS_MAX)),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        calls: Places::new("requests are under way", CALLS_MAX, CALLS_OF_ONE_MAX),
+        streams: Places::new("streams of events are open", STREAMS_MAX, STREAMS_OF_ONE_MAX),
+        orders: OrderRates::default(),
     };
     table()
         .into_iter()

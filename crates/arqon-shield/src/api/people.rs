@@ -16,6 +16,8 @@ use crate::config::parse_duration;
 const TOKEN_ID_BYTES_MAX: usize = 128;
 /// How far ahead a revocation may end.
 const REVOKED_FOR_MAX_MS: u64 = arqon_presence::shared::REVOKED_FOR_MAX_MS;
+/// Of the 10,000 that all tenants have together, those that the administrators of one may add to.
+const REVOCATIONS_OF_ONE_MAX: usize = 1000;
 
 #[derive(Deserialize)]
 struct Kick {
@@ -78,8 +80,15 @@ pub(super) async fn revoke(call: Call) -> Result<Json<Revoked>, ApiError> {
     if until_ms > at_ms.saturating_add(REVOKED_FOR_MAX_MS) {
         return Err(ApiError::new(ErrorCode::LimitExceeded, "a revocation ends within 30 days"));
     }
+    let tenant = call.tenant()?;
+    if call.is_of_tenant() && call.operator.revocations(tenant) >= REVOCATIONS_OF_ONE_MAX {
+        let message = format!(
+            "{REVOCATIONS_OF_ONE_MAX} revocations of this tenant are in force: an administrator of the bus may add more"
+        );
+        return Err(ApiError::new(ErrorCode::LimitExceeded, message));
+    }
     let revocation = pb::Revocation {
-        tenant: call.tenant()?.as_str().to_owned(),
+        tenant: tenant.as_str().to_owned(),
         user: read::user(user)?.map_or(String::new(), |user| user.as_str().to_owned()),
         session: session.as_deref().map(read::session).transpose()?.unwrap_or_default(),
         jti: jti.unwrap_or_default(),

@@ -1,6 +1,5 @@
 //! The rooms of a tenant: which there are, who is in one, and its end.
 
-use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::{SessionId, Tenant, User};
 use axum::Json;
@@ -130,9 +129,4 @@ pub(super) async fn close(call: Call) -> Result<Json<Done>, ApiError> {
     let reason = read::reason(reason, "an operator closed the room")?;
     let order = pb::CloseRoom { subject: subject.as_str().to_owned(), reason, ..Default::default() };
     Ok(Json(call.order(order).await?.into()))
-}
-
-/// As `close`, of a Shield: going away is what it was asked, so an answer that got lost on the way out says the same.
-pub(super) fn went_away(error: &ApiError) -> bool {
-    error.code() == ErrorCode::Draining
 }

@@ -8,7 +8,7 @@ use arqon_presence::shared::Revocation;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Peer;
-use arqon_proto::id::{SessionId, Subject, User};
+use arqon_proto::id::{SessionId, Subject, Tenant, User};
 use arqon_proto::message::Encoding;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -44,8 +44,8 @@ pub(crate) enum ToHub {
     Unwatch { shard: ShardIndex, subject: Subject },
     /// An operator's question to a Brain.
     Ask { kind: Box<pb::ask::Kind>, answer: oneshot::Sender<Result<pb::answer::Result, AskError>> },
-    /// An operator wants to hear of rooms from now on.
-    Events(mpsc::Sender<pb::RoomEvent>),
+    /// An operator wants to hear of a tenant's rooms from now on.
+    Events { tenant: Tenant, sender: mpsc::Sender<pb::RoomEvent> },
 }
 
 /// Who hears that the barrier after a publication has returned, or that it was refused.

@@ -151,6 +151,7 @@ impl<P: Spine> Hub<P> {
             ToHub::Join { shard, room, subject } => {
                 self.ports.rooms.join(&subject, shard, room);
                 self.count_if_limited(&subject, now);
+                self.tell_count_if_limited(&subject, shard, room);
                 // A room that is live already is told to all its shards once more, which changes nothing for the others.
                 self.link.join(&subject, now, &mut self.ports);
             }
@@ -162,7 +163,7 @@ impl<P: Spine> Hub<P> {
             }
             ToHub::Publish(publish) => self.publish(*publish, now),
             ToHub::Ask { kind, answer } => self.ask(*kind, answer, now),
-            ToHub::Events(sender) => self.events(sender, now),
+            ToHub::Events { tenant, sender } => self.events(tenant, sender, now),
             other => self.presence_message(other, now),
         }
     }

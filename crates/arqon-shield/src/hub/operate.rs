@@ -8,14 +8,15 @@ use arqon_presence::shared::Revocation;
 use arqon_presence::wire;
 use arqon_proto::bucket::Bucket;
 use arqon_proto::generated::arqon::v1 as pb;
-use arqon_proto::id::Subject;
+use arqon_proto::id::{Subject, Tenant};
 use arqon_proto::message::Encoding;
 use arqon_proto::time::Now;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Hub;
-use super::message::ToShard;
+use super::message::{ShardIndex, ToShard};
 use crate::metrics::{Counter, Gauge};
+use crate::slab::Key;
 use crate::spine::Spine;
 
 /// Who hears of rooms, at most.
@@ -33,7 +34,8 @@ type Answer = Result<pb::answer::Result, AskError>;
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     answers: BTreeMap<u64, oneshot::Sender<Answer>>,
-    listeners: Vec<mpsc::Sender<pb::RoomEvent>>,
+    /// Each hears of its own tenant: what others do fills no channel but theirs.
+    listeners: Vec<(Tenant, mpsc::Sender<pb::RoomEvent>)>,
     /// The last kind of event of rooms, newer ones and older ones.
     told: [BTreeMap<String, u64>; 2],
     rates: BTreeMap<Subject, Bucket>,
@@ -91,25 +93,28 @@ impl<P: Spine> Hub<P> {
         }
     }
 
-    /// Somebody wants to hear of rooms. Beyond the bound its channel is closed at once.
-    pub(super) fn events(&mut self, sender: mpsc::Sender<pb::RoomEvent>, now: Now) {
+    /// Somebody wants to hear of a tenant's rooms. Beyond the bound its channel is closed at once.
+    pub(super) fn events(&mut self, tenant: Tenant, sender: mpsc::Sender<pb::RoomEvent>, now: Now) {
         let listeners = &mut self.operations.listeners;
-        listeners.retain(|listener| !listener.is_closed());
+        listeners.retain(|(_, listener)| !listener.is_closed());
         if listeners.len() >= LISTENERS_MAX {
             return;
         }
-        listeners.push(sender);
+        listeners.push((tenant, sender));
         // Subscribing twice changes nothing. The subject is a control subject, so it is not refused.
         let _ = self.link.subscribe_control(wire::ROOMS, now, &mut self.ports);
     }
 
     pub(super) fn room_event(&mut self, payload: &[u8]) {
-        let Some(event) = wire::room_event(payload) else { return };
+        let Some((subject, event)) = wire::room_event(payload) else { return };
         if !self.operations.is_news(&event) {
             return;
         }
+        let (tenant, _) = subject.split();
         // One that reads too slowly misses events; it sees the end of its channel and asks for the list of rooms.
-        self.operations.listeners.retain(|listener| listener.try_send(event.clone()).is_ok());
+        self.operations
+            .listeners
+            .retain(|(of, listener)| of.as_str() != tenant || listener.try_send(event.clone()).is_ok());
     }
 
     /// What all hold alike has changed.
@@ -139,6 +144,18 @@ impl<P: Spine> Hub<P> {
             } else {
                 self.unwatch(subject);
             }
+        }
+    }
+
+    /// A shard that has just joined a room with a limit does not know who is in it on the others, and nothing of that need
+    /// change soon.
+    pub(super) fn tell_count_if_limited(&mut self, subject: &Subject, shard: ShardIndex, room: Key) {
+        if !self.ports.rooms.is_counted(subject) {
+            return;
+        }
+        if let Some(view) = self.agent.view(subject) {
+            let (users, members) = (view.users(), view.member_count());
+            self.ports.tell_shard(shard, ToShard::Counts { room, users, members });
         }
     }
 

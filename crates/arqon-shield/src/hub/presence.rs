@@ -53,7 +53,7 @@ impl<P: Spine> Hub<P> {
             | ToHub::Leave { .. }
             | ToHub::Publish(_)
             | ToHub::Ask { .. }
-            | ToHub::Events(_) => {}
+            | ToHub::Events { .. } => {}
         }
     }
 

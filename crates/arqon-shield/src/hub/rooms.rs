@@ -87,6 +87,11 @@ impl HubRooms {
         before != entry.is_watched()
     }
 
+    /// Whether the number of members is needed here.
+    pub(crate) fn is_counted(&self, subject: &Subject) -> bool {
+        self.rooms.get(subject).is_some_and(|room| room.counted)
+    }
+
     /// Says whether the number of members is needed here; true if watching of this room began or ended with it.
     pub(crate) fn count(&mut self, subject: &Subject, counted: bool) -> bool {
         let Some(entry) = self.rooms.get_mut(subject) else { return false };

@@ -120,6 +120,16 @@ impl State {
         }
     }
 
+    /// Ends the wait of a connection if the room has no place for it. Returns whether it did.
+    pub(crate) fn refuse_if_filled(&mut self, key: Key, room: Key) -> bool {
+        let Some(entry) = self.rooms.get_mut(room).filter(|entry| entry.has_filled()) else { return false };
+        let before = entry.waiting.len();
+        entry.waiting.retain(|waiting| waiting.conn != key);
+        let refused = entry.waiting.len() < before;
+        self.uninterested(room);
+        refused
+    }
+
     /// Tells the hub how many members a room has here, if that has changed.
     pub(crate) fn report_count(&mut self, room: Key) {
         let Some(entry) = self.rooms.get_mut(room) else { return };
@@ -300,6 +310,9 @@ impl<S: Stream> ConnHost<'_, S> {
         }
         if let Some(egress) = &mut self.io.egress {
             egress.forget(room_key(room));
+        }
+        if let Some(paging) = &mut self.io.paging {
+            paging.forget(room);
         }
         let Some(entry) = self.state.rooms.get_mut(room) else { return };
         entry.waiting.retain(|waiting| waiting.conn != self.key);

@@ -55,9 +55,14 @@ enum Behind {
 
 impl Paging {
     fn begin(&mut self, room: Key, snapshot: Arc<Snapshot>) {
-        // One that was begun before the client left and came back is of no use any more.
-        self.rooms.retain(|reading| reading.room != room);
+        // One that it asked for before it left and came back may be under way still.
+        self.forget(room);
         self.rooms.push_back(Reading { room, snapshot, next: 0, behind: VecDeque::new() });
+    }
+
+    /// The client has left the room. If it comes back it may want something else.
+    pub(super) fn forget(&mut self, room: Key) {
+        self.rooms.retain(|reading| reading.room != room);
     }
 
     fn wait(&mut self, room: Key, diff: &Arc<Diff>) -> Behind {

@@ -104,9 +104,17 @@ impl RoomEntry {
     /// The members on all Shields as far as they are known here: on the way in are counted, those of others may be a
     /// moment old.
     pub(crate) fn members_known(&self) -> u64 {
-        let own = u64::from(self.member_count());
+        self.members_in() + self.waiting.len() as u64
+    }
+
+    /// Whether one that waits has no place any more: the members of other shards are known since it began to wait.
+    pub(crate) fn has_filled(&self) -> bool {
+        self.members_max.is_some_and(|max| self.members_in() >= max)
+    }
+
+    fn members_in(&self) -> u64 {
         let others = self.members_total.saturating_sub(u64::from(self.reported));
-        own + others + self.waiting.len() as u64
+        u64::from(self.member_count()) + others
     }
 
     pub(crate) fn member_count(&self) -> u32 {

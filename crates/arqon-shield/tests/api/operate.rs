@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arqon_client::SubscribeOptions;
 use arqon_proto::code::CloseCode;
 use arqon_proto::message::{Encoding, ServerBody};
 use axum::body::Body;
@@ -284,6 +285,40 @@ async fn events_are_those_of_the_own_rooms_until_the_token_ends() {
             "and nothing of acme before it"
         );
         assert!(event(&mut other).await.is_none(), "that was the end");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_tenant_keeps_no_revoked_token_listening() {
+    in_local_set(async {
+        let api = Api::start().await;
+        let request = request("GET", "/v1/tenants/acme/events", &token("tenant"), "");
+        let mut stream = api.router.clone().oneshot(request).await.expect("never fails").into_body();
+        let mut ada = api.bus.client("ada", Encoding::Json).await;
+        let revoke = json!({"user": "backend", "ttl": "1h"}).to_string();
+        let bus = token_of("ops", "bus");
+        assert_eq!(api.ask("POST", "/v1/tenants/acme/revoke", &bus, revoke).await.status, 200);
+        let busy = async {
+            for n in 0..20 {
+                let room = format!("room-{n}");
+                ada.subscribe(&room, &SubscribeOptions::default()).await.expect("a room");
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        };
+        let end = async {
+            loop {
+                match event(&mut stream).await {
+                    Some((name, data)) if name == "end" => return data,
+                    told => assert!(told.is_some(), "the end has a reason"),
+                }
+            }
+        };
+        let end = tokio::select! {
+            end = end => end,
+            () = busy => panic!("it still listens after 100 s"),
+        };
+        assert_eq!(end["name"], "revoked");
     })
     .await;
 }

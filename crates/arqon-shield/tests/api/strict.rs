@@ -1,9 +1,16 @@
 //! What is refused, and in which words.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
 use axum::body::Body;
 use serde_json::json;
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
 
-use super::{Api, LOBBY, in_local_set, request, token};
+use super::{Api, LOBBY, in_local_set, request, token, token_of};
 
 #[tokio::test(start_paused = true)]
 async fn a_slip_is_refused_with_what_was_meant() {
@@ -91,44 +98,127 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
         let never =
             Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
         let request = request("POST", &format!("{LOBBY}/publish"), &token("tenant"), never);
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(11), api.send(request)).await;
+        let answer = tokio::time::timeout(Duration::from_secs(11), api.send(request)).await;
         assert_eq!(answer.expect("within 11 s").error(), (400, "bad_request"));
     })
     .await;
+}
+
+/// Sends requests whose bodies never come, `per_tenant` of each tenant; returns when all of them are waited for.
+async fn hold(api: &Api, tenants: &[&str], per_tenant: usize) -> JoinSet<()> {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let mut held = JoinSet::new();
+    for tenant in tenants {
+        for _ in 0..per_tenant {
+            let (mut begun, router) = (Some(Arc::clone(&begun)), api.router.clone());
+            let never = futures_util::stream::poll_fn(move |_| {
+                if let Some(begun) = begun.take() {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                }
+                Poll::<Option<Result<bytes::Bytes, std::io::Error>>>::Pending
+            });
+            let path = format!("/v1/tenants/{tenant}/rooms/lobby/publish");
+            let request = request("POST", &path, &token_of(tenant, "tenant"), Body::from_stream(never));
+            held.spawn_local(async move { drop(router.oneshot(request).await) });
+        }
+    }
+    let all = async {
+        while begun.load(Ordering::Relaxed) < tenants.len() * per_tenant {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), all).await.expect("all are under way");
+    held
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_requests_are_under_way() {
     in_local_set(async {
         let api = Api::start().await;
-        let held = || {
-            let never =
-                Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
-            tower::ServiceExt::oneshot(
-                api.router.clone(),
-                request("POST", &format!("{LOBBY}/publish"), &token("tenant"), never),
-            )
-        };
-        let held: Vec<_> = (0..128).map(|_| tokio::task::spawn_local(held())).collect();
-        let mut refused = api.get("/v1/tenants/acme/rooms", &token("tenant")).await;
-        for _ in 0..128 {
-            if refused.status != 200 {
-                break;
-            }
-            // A turn of the others takes some of them only.
-            tokio::task::yield_now().await;
-            refused = api.get("/v1/tenants/acme/rooms", &token("tenant")).await;
-        }
+        let mut held = hold(&api, &["a", "b", "c", "d"], 32).await;
+        let refused = api.get("/v1/tenants/acme/rooms", &token("bus")).await;
         assert_eq!(refused.error(), (503, "overloaded"));
         assert_eq!(
             (&refused.body["temporary"], &refused.headers["retry-after"]),
             (&json!(true), &"1".parse().expect("a header"))
         );
-        held.iter().for_each(tokio::task::JoinHandle::abort);
-        for task in held {
-            let _ = task.await;
-        }
+        held.shutdown().await;
+        assert_eq!(api.get("/v1/tenants/acme/rooms", &token("bus")).await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_tenant_takes_the_places_of_the_others() {
+    in_local_set(async {
+        let api = Api::start().await;
+        let mut held = hold(&api, &["acme"], 32).await;
+        let own = api.get("/v1/tenants/acme/rooms", &token("tenant")).await;
+        assert_eq!(own.error(), (503, "overloaded"));
+        let rival = token_of("rival", "tenant");
+        assert_eq!(api.get("/v1/tenants/rival/rooms", &rival).await.status, 200);
+        assert_eq!(
+            api.get("/v1/tenants/acme/rooms", &token("bus")).await.status,
+            200,
+            "nor those of the bus"
+        );
+        held.shutdown().await;
         assert_eq!(api.get("/v1/tenants/acme/rooms", &token("tenant")).await.status, 200);
+
+        let mut streams = Vec::new();
+        for n in 0..9 {
+            let request = request("GET", "/v1/tenants/acme/events", &token("tenant"), "");
+            let response = api.router.clone().oneshot(request).await.expect("the router never fails");
+            assert_eq!(response.status().as_u16(), if n < 8 { 200 } else { 503 }, "stream {n}");
+            streams.push(response);
+        }
+        let request = request("GET", "/v1/tenants/rival/events", &rival, "");
+        assert_eq!(api.router.clone().oneshot(request).await.expect("it never fails").status().as_u16(), 200);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_of_one_tenant_have_a_rate() {
+    in_local_set(async {
+        let api = Api::start().await;
+        let kick = async |token: &str, tenant: &str| {
+            api.ask("POST", &format!("/v1/tenants/{tenant}/kick"), token, r#"{"user":"eve"}"#).await
+        };
+        let refused = async {
+            loop {
+                let answer = kick(&token("tenant"), "acme").await;
+                if answer.status != 200 {
+                    return answer;
+                }
+            }
+        };
+        let refused = tokio::time::timeout(Duration::from_secs(60), refused).await.expect("a refusal");
+        assert_eq!(refused.error(), (429, "rate_limited"));
+        assert_eq!(kick(&token_of("rival", "tenant"), "rival").await.status, 200, "others have their own");
+        assert_eq!(kick(&token_of("ops", "bus"), "acme").await.status, 200, "and the bus has none");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(kick(&token("tenant"), "acme").await.status, 200, "a second later");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_tenant_fills_the_list_of_what_is_revoked() {
+    in_local_set(async {
+        let api = Api::start().await;
+        let revoke = async |token: &str, tenant: &str, n: usize| {
+            let body = json!({"jti": format!("t{n}"), "ttl": "1h"}).to_string();
+            api.ask("POST", &format!("/v1/tenants/{tenant}/revoke"), token, body).await
+        };
+        let bus = token_of("ops", "bus");
+        for n in 0..1000 {
+            assert_eq!(revoke(&bus, "acme", n).await.status, 200, "{n}");
+        }
+        let full = revoke(&token("tenant"), "acme", 1000).await;
+        assert_eq!(full.error(), (400, "limit_exceeded"));
+        assert_eq!(revoke(&token_of("rival", "tenant"), "rival", 0).await.status, 200);
+        assert_eq!(revoke(&bus, "acme", 1000).await.status, 200);
     })
     .await;
 }

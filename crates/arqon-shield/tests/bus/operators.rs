@@ -3,10 +3,11 @@
 use arqon_client::{RequestError, SubscribeOptions};
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::generated::arqon::v1 as pb;
-use arqon_proto::id::{Subject, User};
+use arqon_proto::id::{Subject, Tenant, User};
 use arqon_proto::message::Encoding;
 use arqon_shield::operator::{Operator, ServerPublish};
 use bytes::Bytes;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::harness::{Bus, config, in_local_set, is_refused_with};
 use super::{LOBBY, closed, member, next_content, publish};
@@ -113,6 +114,24 @@ async fn a_full_room_takes_nobody_until_somebody_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_without_members_knows_that_a_room_is_full() {
+    in_local_set(async {
+        let bus = Bus::start(config());
+        let operator = operator(&bus).await;
+        set(&operator, 1, 0).await;
+        // Clients go to the two shards in turn.
+        let _ada = member(&bus, "ada", Encoding::Json).await;
+        let mut eve = bus.client("eve", Encoding::Json).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        for attempt in 0..3 {
+            let refused = eve.subscribe(LOBBY, &SubscribeOptions::default()).await.expect_err("it is full");
+            assert!(is_refused_with(&refused, &[ErrorCode::LimitExceeded]), "{attempt}: {refused:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_room_takes_so_many_publications_a_second() {
     in_local_set(async {
         let bus = Bus::start(config());
@@ -135,7 +154,9 @@ async fn events_of_rooms_are_heard_once_each() {
     in_local_set(async {
         let bus = Bus::start(config());
         let operator = operator(&bus).await;
-        let mut events = operator.room_events().await;
+        let tenant = |name| Tenant::parse(name).expect("a good name");
+        let mut events = operator.room_events(&tenant("acme")).await;
+        let mut others = operator.room_events(&tenant("rival")).await;
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         let mut ada = member(&bus, "ada", Encoding::Json).await;
         let mut kinds = Vec::new();
@@ -149,6 +170,8 @@ async fn events_of_rooms_are_heard_once_each() {
             }
         }
         assert_eq!(kinds, [1, 2], "created, idle");
+        // Not even a place in its channel: a busy tenant must not end the streams of others.
+        assert_eq!(others.try_recv(), Err(TryRecvError::Empty), "nothing of another tenant");
     })
     .await;
 }
