@@ -1,6 +1,5 @@
 //! The commands that operate a bus, beside `arq dev up`.
 
-#[allow(dead_code, reason = "shared with the other tests of this folder")]
 mod support;
 
 use std::io::{BufRead, BufReader};

@@ -199,7 +199,7 @@ impl<'a> World<'a> {
 
     fn room_event(&mut self, i: usize, message: &Message) {
         let at = self.now.mono_ms;
-        let (Some(event), Some(seat)) = (wire::room_event(&message.1), self.seats.get_mut(i)) else {
+        let (Some((_, event)), Some(seat)) = (wire::room_event(&message.1), self.seats.get_mut(i)) else {
             self.record.fault(at, "an event of a room that cannot be read");
             return;
         };
