@@ -181,9 +181,11 @@ mod tests {
             traceparent: None,
         };
         // The hub has it and ends without a word.
-        let (said, _) = tokio::join!(operator.publish(publication.clone()), inbox.recv());
+        let (said, _) =
+            tokio::join!(operator.publish(publication.clone()), async { drop(inbox.recv().await) });
         assert_eq!(said, Err(ErrorCode::OutcomeUnknown));
-        let (said, _) = tokio::join!(operator.ask(pb::AskShields::default()), inbox.recv());
+        let (said, _) =
+            tokio::join!(operator.ask(pb::AskShields::default()), async { drop(inbox.recv().await) });
         assert_eq!(said.expect_err("nobody answers").code, ErrorCode::OutcomeUnknown);
         drop(inbox);
         assert_eq!(operator.publish(publication).await, Err(ErrorCode::Draining), "it was not even taken");
