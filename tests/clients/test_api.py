@@ -75,7 +75,7 @@ async def test_a_backend_publishes_to_a_stock_client(bus: Bus, enter: Enter) -> 
     path = "/v1/tenants/dev/rooms/shop/publish"
     assert call(bus, "POST", path, token, {"payload": {"sold": 3}}) == (200, {})
     told = await client.push("publication")
-    assert (told["user"], told["data"]) == ("backend", {"sold": 3})
+    assert (told["user"], told["payload"]) == ("backend", {"sold": 3})
     status, refused = call(bus, "POST", path, bus.token, {"payload": 1})
     assert (status, refused["name"]) == (403, "permission_denied")
 

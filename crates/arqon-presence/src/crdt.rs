@@ -73,7 +73,7 @@ impl Slice {
         self.spans.len() == 1 && self.spans.contains(1)
     }
 
-    /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members and the sum of [`mix`] of the counters of its
+    /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members and the sum of `mix` of the counters of its
     /// entries, each as eight big-endian bytes. Zero if vacant.
     #[must_use]
     pub fn digest(&self) -> u64 {

@@ -77,7 +77,7 @@ pub enum Order {
     },
 }
 
-/// What an [`Agent`] wants.
+/// What an [`super::Agent`] wants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AgentOutput {
     /// Publish a control message.

@@ -1,9 +1,9 @@
 //! The server API on the admin port: what a backend and `arq` do on a running bus. `docs/api.md` says how to call it, and
 //! `docs/openapi.yaml` describes every route; a test compares it with [`routes`].
 //!
-//! - [`call`] takes a request: token first, then what it administers, then path, query and body. No handler sees a request
+//! - `call` takes a request: token first, then what it administers, then path, query and body. No handler sees a request
 //!   that its token does not cover.
-//! - [`error`] is the one place where a code becomes an HTTP status.
+//! - `error` is the one place where a code becomes an HTTP status.
 //! - `publish`, `rooms`, `people`, `bus`, `settings` and `events` are the handlers. All they do is check their input and wait
 //!   for the [`Operator`], so nothing here keeps the thread from its other work.
 
