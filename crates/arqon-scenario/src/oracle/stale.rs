@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::index::{ConnKey, Index};
 use super::reach::{NOTICED_MS, RECONNECT_MS, Stretch};
-use super::told::{end_of_watch, link_cut, unheard_brains};
+use super::told::{end_of_watch, link_cut, out_of_touch, unheard_brains};
 use super::{Case, Violation, delivery};
 use crate::format::FaultKind;
 use crate::history::{Kind, Record, What};
@@ -16,7 +16,7 @@ const SLACK_MS: u64 = 1_000;
 const DELIVERED_MS: u64 = 3_000;
 
 /// Who watches a room is told that presence is stale when its Shield has heard no Brain for a lease, and told that it is
-/// not when one is heard again; and nobody is told without cause.
+/// not when one is heard again; and nobody is told without cause. That no Brain hears the Shield is a cause as well.
 pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
     let at = &case.surroundings;
     let early_ms = at.lease_ms.saturating_sub(at.lease_ms / 3 + SLACK_MS);
@@ -25,6 +25,7 @@ pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
         let Some(conn) = index.conns.get(&key) else { continue };
         let shield = Node::Shield(conn.shield);
         let silent = unheard_brains(index, at, shield, 0);
+        let apart = out_of_touch(index, at, shield, 0);
         let since = words.first().map_or(u64::MAX, |w| w.0);
         let until = end_of_watch(index, conn, room).min(index.end_ms);
         if link_cut(index, at, key.0, shield, Stretch { from: 0, until }) {
@@ -40,7 +41,8 @@ pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
         for Stretch { from, until: back } in silent.iter().copied() {
             let due = (from + at.lease_ms).max(since) + SLACK_MS;
             let long = back > from + NOTICED_MS.max(at.lease_ms + SLACK_MS) && back > due && until > due;
-            if long && !said(true, from, due) {
+            let last = words.iter().rfind(|(t, word)| *t <= due && word.is_some());
+            if long && last.is_none_or(|(_, word)| *word == Some(false)) {
                 odd(
                     due,
                     format!(
@@ -50,7 +52,8 @@ pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
             }
             // A beacon comes three times a lease.
             let fresh = back.saturating_add(RECONNECT_MS + at.lease_ms / 3 + SLACK_MS);
-            let undisturbed = silent.iter().all(|s| s.from <= from || s.from > fresh);
+            let undisturbed = silent.iter().all(|s| s.from <= from || s.from > fresh)
+                && apart.iter().all(|s| s.until <= back || s.from > fresh);
             if long && until > fresh && undisturbed && !said(false, back, fresh) {
                 odd(
                     fresh,
@@ -59,7 +62,7 @@ pub(super) fn stale_is_told(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
             }
         }
         // Between two outages it may be too short a time to come back.
-        let silent = unheard_brains(index, at, shield, RECONNECT_MS);
+        let silent = out_of_touch(index, at, shield, RECONNECT_MS);
         for (t, _) in words.iter().filter(|(_, word)| *word == Some(true)) {
             let cause = |s: &Stretch| s.from + early_ms <= *t && *t <= s.until.saturating_add(RECONNECT_MS);
             if !silent.iter().any(cause) {

@@ -86,6 +86,12 @@ pub(super) fn unheard_brains(
     index.faults.stretches(gap_ms, |t| brains(index, at, shield, t).next().is_none())
 }
 
+/// The stretches in which no Brain and this Shield hear each other: it says that it is stale in the longer ones of them.
+pub(super) fn out_of_touch(index: &Index<'_>, at: &Surroundings, shield: Node, gap_ms: u64) -> Vec<Stretch> {
+    let touches = |t| brains(index, at, shield, t).any(|brain| index.faults.hears(brain, shield, t));
+    index.faults.stretches(gap_ms, |t| !touches(t))
+}
+
 /// Nobody is told a leave of a user who is tracked by a session that lasts, on a Shield that could be heard.
 ///
 /// Two things excuse a leave. All Brains that the watcher's Shield heard had not heard the other Shield for lease
