@@ -7,6 +7,7 @@ defmodule ArqonBrain.Log do
   @spec start(:logger.level()) :: :ok
   def start(level) do
     Enum.each(:logger.get_handler_ids(), &:logger.remove_handler/1)
+    keep_reports()
 
     config = %{
       # As many lines may wait as may be there at all: nobody waits for a reader of the log that has stopped.
@@ -24,6 +25,16 @@ defmodule ArqonBrain.Log do
 
     :ok = :logger.add_handler(@handler, :logger_std_h, config)
     level(level)
+  end
+
+  @doc """
+  Leaves reports of the runtime as they are. From 1.15 on Elixir makes text of them, with all that users have said, before a
+  filter of a handler can see them.
+  """
+  @spec keep_reports() :: :ok
+  def keep_reports do
+    _ = :logger.remove_primary_filter(:logger_translator)
+    :ok
   end
 
   @doc "What is not written: each start of a process, and what users have said."

@@ -6,6 +6,9 @@ defmodule ArqonBrain.LogTest do
   @moduletag capture_log: true
 
   test "a crash tells where and why, and nothing of what users have said" do
+    %{filters: filters} = :logger.get_primary_config()
+    on_exit(fn -> :logger.set_primary_config(:filters, filters) end)
+    Log.keep_reports()
     written = LogTap.start(Log.filters())
     say("s1", {:hello, %{}})
     say("s1", update("acme.a", "s1", [{1, 1}], [{1, "a-private-user"}]))
