@@ -21,5 +21,5 @@ apt() {
 apt update
 (cd "$dir" && apt download docker-compose)
 dpkg-deb -x "$dir"/docker-compose_*.deb "$dir/root"
-install -D -t ~/.docker/cli-plugins "$dir/root/usr/libexec/docker/cli-plugins/docker-compose"
+install -D -t "${HOME:?}/.docker/cli-plugins" "$dir/root/usr/libexec/docker/cli-plugins/docker-compose"
 docker compose version

@@ -5,10 +5,10 @@ cd "$(dirname "$0")/../.."
 
 deploy/images/build.sh elixir
 # The repository is read-only inside: what is compiled there belongs to another Erlang than what lies here.
-docker run --rm --volume "$PWD:/repository:ro" --workdir /work arqon/elixir:dev sh -c '
+docker run --rm --volume "$PWD:/repository:ro" --workdir /tests arqon/elixir:dev sh -c '
     set -e
     elixir --version
-    mkdir -p /work/target && ln -s /repository/target/venv /work/target/venv
-    cp -r /repository/vectors /repository/proto /repository/docs /work/
+    mkdir -p target && ln -s /repository/target/venv target/venv
+    cp -r /repository/vectors /repository/proto /repository/docs .
     tar -C /repository --exclude brain/_build --exclude brain/tmp -c brain | tar -x
     cd brain && MIX_ENV=test mix test'

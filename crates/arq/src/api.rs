@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
+use crate::auth::given_token;
 use crate::cli::operate::{ApiAccess, TenantAccess};
 use crate::failure::{Exit, Failure, advice};
 use crate::runtime_file::RuntimeDir;
@@ -55,15 +56,7 @@ impl Api {
 
     /// The same where some things are told without a token.
     pub(crate) fn find_any(access: &ApiAccess, dir: &RuntimeDir) -> Result<Self, Failure> {
-        let token = match (&access.token, &access.token_file) {
-            (Some(token), _) => Some(token.clone()),
-            (None, Some(file)) => {
-                let read = std::fs::read_to_string(file);
-                let text = read.map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
-                Some(text.trim().to_owned())
-            }
-            (None, None) => None,
-        };
+        let token = given_token(access.token.as_deref(), access.token_file.as_deref())?;
         if let Some(url) = &access.admin_url {
             return Ok(Self { url: url.clone(), token });
         }

@@ -1,5 +1,6 @@
 //! `arq auth`, and the token that `arq dev up` hands out.
 
+use std::path::Path;
 use std::time::Duration;
 
 use arqon_shield::auth::sign::{Claims, Grant, SigningKey, sign};
@@ -73,7 +74,7 @@ fn claims(args: &Gen, now: u64) -> Claims {
     }
 }
 
-fn read_key(kid: &str, algorithm: Algorithm, file: &std::path::Path) -> Result<SigningKey, Failure> {
+fn read_key(kid: &str, algorithm: Algorithm, file: &Path) -> Result<SigningKey, Failure> {
     let wrong = |error: String| Failure::failed(format!("{}: {error}", file.display()));
     let content = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
     SigningKey::new(kid, algorithm, &content).map_err(|error| wrong(error.to_string()))
@@ -84,4 +85,17 @@ fn no_key() -> Failure {
         Exit::Unreachable,
         "no dev bus is running, so there is no key to sign with: start one with `arq dev up`, or give --key and --kid",
     )
+}
+
+/// The token of `--token` or `--token-file`, if one of them was given.
+pub(crate) fn given_token(token: Option<&str>, file: Option<&Path>) -> Result<Option<String>, Failure> {
+    match (token, file) {
+        (Some(token), _) => Ok(Some(token.to_owned())),
+        (None, Some(file)) => {
+            let read = std::fs::read_to_string(file);
+            let text = read.map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
+            Ok(Some(text.trim().to_owned()))
+        }
+        (None, None) => Ok(None),
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use arqon_client::{Connection, Opened, Options, Target};
 use tokio::net::TcpStream;
 
+use crate::auth::given_token;
 use crate::cli::Access;
 use crate::failure::{Exit, Failure};
 use crate::runtime_file::RuntimeDir;
@@ -25,15 +26,7 @@ pub(crate) struct Place {
 impl Place {
     /// What the command line says; what it leaves out is the running dev bus.
     pub(crate) fn find(access: &Access, dir: &RuntimeDir) -> Result<Self, Failure> {
-        let token = match (&access.token, &access.token_file) {
-            (Some(token), _) => Some(token.clone()),
-            (None, Some(file)) => {
-                let read = std::fs::read_to_string(file);
-                let text = read.map_err(|error| Failure::failed(format!("{}: {error}", file.display())))?;
-                Some(text.trim().to_owned())
-            }
-            (None, None) => None,
-        };
+        let token = given_token(access.token.as_deref(), access.token_file.as_deref())?;
         let (url, token) = match (&access.url, token) {
             (Some(url), Some(token)) => (url.clone(), token),
             (Some(_), None) => return Err(Failure::new(Exit::Usage, URL_WITHOUT_TOKEN)),
