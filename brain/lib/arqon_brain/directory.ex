@@ -29,7 +29,7 @@ defmodule ArqonBrain.Directory do
 
   @doc "Starts it under its name."
   @spec start_link(ArqonBrain.Control.Tree.context()) :: GenServer.on_start()
-  def start_link(context), do: GenServer.start_link(__MODULE__, context, name: __MODULE__)
+  def start_link(context), do: GenServer.start_link(__MODULE__, context)
 
   @doc "The Shields it remembers, in byte order, as operators see them and as the table has them."
   @spec shields() :: [{binary, LeaseTable.Shield.t(), up :: boolean}]
@@ -41,7 +41,7 @@ defmodule ArqonBrain.Directory do
 
   @impl true
   def init(context) do
-    Flow.reset(:directory)
+    Flow.register(:directory)
     now = Clock.now()
     presence = context.presence
 

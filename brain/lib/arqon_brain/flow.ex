@@ -69,12 +69,18 @@ defmodule ArqonBrain.Flow do
   @spec done(address) :: :ok
   def done(address), do: add(slot(address), -1)
 
-  @doc "A process starts with an empty mailbox, whatever its predecessor has left."
-  @spec reset(address) :: :ok
-  def reset(address) do
+  @doc """
+  The calling process takes the name of the address, with an empty mailbox, whatever its predecessor has left. Called in `init/1`
+  instead of the option `name`: a message that comes between the name and the count of none would be worked off and not have
+  been counted.
+  """
+  @spec register(address) :: :ok
+  def register(address) do
     slot = slot(address)
     left = :atomics.exchange(counts(), slot, 0)
     :atomics.sub(counts(), @all, left)
+    Process.register(self(), name(address))
+    :ok
   end
 
   @doc "Whether no message waits anywhere."

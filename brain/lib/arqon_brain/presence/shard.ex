@@ -16,7 +16,7 @@ defmodule ArqonBrain.Presence.Shard do
   @doc "Starts one under its name."
   @spec start_link({non_neg_integer, ArqonBrain.Control.Tree.context()}) :: GenServer.on_start()
   def start_link({index, context}) do
-    GenServer.start_link(__MODULE__, {index, context}, name: Flow.name({:shard, index}))
+    GenServer.start_link(__MODULE__, {index, context})
   end
 
   @doc "For a supervisor: one for each index."
@@ -28,7 +28,7 @@ defmodule ArqonBrain.Presence.Shard do
 
   @impl true
   def init({index, context}) do
-    Flow.reset({:shard, index})
+    Flow.register({:shard, index})
     limits = context.limits
 
     state = %State{

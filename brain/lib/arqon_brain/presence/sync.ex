@@ -11,11 +11,11 @@ defmodule ArqonBrain.Presence.Sync do
 
   @doc "Starts it under its name."
   @spec start_link(ArqonBrain.Control.Tree.context()) :: GenServer.on_start()
-  def start_link(context), do: GenServer.start_link(__MODULE__, context, name: __MODULE__)
+  def start_link(context), do: GenServer.start_link(__MODULE__, context)
 
   @impl true
   def init(context) do
-    Flow.reset(:sync)
+    Flow.register(:sync)
 
     {:ok,
      %{sender: context.sender, shards: context.shards, seq: 0, left: 0, digest: 0, lists: []}}
