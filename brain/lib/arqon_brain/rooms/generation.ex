@@ -1,5 +1,8 @@
 defmodule ArqonBrain.Rooms.Generation do
-  @moduledoc "Numbers for the lives of rooms: the wall clock, and higher than any before, even if that clock was set back."
+  @moduledoc """
+  Numbers for the lives of rooms: the wall clock, and higher than that of any life that has ended, even if that clock was set back.
+  Two rooms may have the same.
+  """
 
   @key __MODULE__
 
@@ -7,7 +10,7 @@ defmodule ArqonBrain.Rooms.Generation do
   @spec new() :: :ok
   def new, do: :persistent_term.put(@key, :atomics.new(1, signed: false))
 
-  @doc "A number that was given elsewhere, or before a restart: the next one is higher."
+  @doc "The number of a life that ends, or that was given elsewhere or before a restart: the next one is higher."
   @spec seen(non_neg_integer) :: :ok
   def seen(generation) do
     counter = :persistent_term.get(@key)
@@ -23,19 +26,7 @@ defmodule ArqonBrain.Rooms.Generation do
     end
   end
 
-  @doc "The next one."
+  @doc "The one of a life that begins now."
   @spec next(non_neg_integer) :: pos_integer
-  def next(wall_ms) do
-    counter = :persistent_term.get(@key)
-    next(counter, :atomics.get(counter, 1), wall_ms)
-  end
-
-  defp next(counter, last, wall_ms) do
-    next = max(wall_ms, last + 1)
-
-    case :atomics.compare_exchange(counter, 1, last, next) do
-      :ok -> next
-      meanwhile -> next(counter, meanwhile, wall_ms)
-    end
-  end
+  def next(wall_ms), do: max(wall_ms, :atomics.get(:persistent_term.get(@key), 1) + 1)
 end

@@ -105,8 +105,11 @@ defmodule ArqonBrain.Rooms.Room do
     Post.send(state.sender, Message.shields(), close)
   end
 
-  # The shard has the last word: somebody may have come since it looked.
-  defp did(:close, state, _now), do: Flow.send({:shard, state.shard}, {:may_close, state.subject})
+  # The shard has the last word: somebody may have come since it looked. What it opens next has a higher number.
+  defp did(:close, state, _now) do
+    Generation.seen(state.life.generation)
+    Flow.send({:shard, state.shard}, {:may_close, state.subject})
+  end
 
   defp report(state, due) do
     Flow.send(

@@ -157,8 +157,8 @@ pub struct Brain {
     warm_at: u64,
     /// Which Shields the last beacon listed.
     listed: Vec<(ShieldId, u64)>,
-    /// Of the room created last.
-    generation: u64,
+    /// The highest of all rooms that were closed.
+    closed_generation: u64,
     flush_at: Option<u64>,
     beacon_at: u64,
     sync_at: u64,
@@ -183,7 +183,7 @@ impl Brain {
             link_up: false,
             warm_at: now.after(config.lease),
             listed: Vec::new(),
-            generation: 0,
+            closed_generation: 0,
             flush_at: None,
             beacon_at: now.mono_ms,
             sync_at: now.after(config.sync),

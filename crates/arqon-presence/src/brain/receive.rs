@@ -1,5 +1,7 @@
 //! What a Brain does with a control message.
 
+use std::collections::BTreeSet;
+
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::{ShieldId, Subject};
 use arqon_proto::time::Now;
@@ -179,10 +181,15 @@ impl Brain {
     fn compare(&mut self, from: &ShieldId, compare: &pb::Compare, now: Now) -> Result<(), Malformed> {
         // All of it is read before anything is done: what breaks a rule is ignored whole.
         let mut watched = Vec::with_capacity(compare.rooms.len());
+        let mut seen = BTreeSet::new();
         for room in &compare.rooms {
             let subject = Subject::parse(&room.subject).map_err(|_| Malformed)?;
             let shields: Result<Vec<_>, _> = room.shields.iter().map(|name| ShieldId::parse(name)).collect();
-            watched.push((subject, room.digest, shields.map_err(|_| Malformed)?));
+            let shields = shields.map_err(|_| Malformed)?;
+            // A short message that names one room a thousand times gets one answer, not a thousand.
+            if seen.insert(subject.clone()) {
+                watched.push((subject, room.digest, shields));
+            }
         }
         let mut differ = Vec::new();
         for (subject, digest, shields) in watched {
@@ -263,8 +270,7 @@ impl Brain {
             return false;
         }
         // A clock that was set back must not give a room the number of an earlier life.
-        self.generation = now.wall_ms.max(self.generation.saturating_add(1));
-        let life = Lifecycle::new(self.generation);
+        let life = Lifecycle::new(now.wall_ms.max(self.closed_generation.saturating_add(1)));
         let room = BrainRoom { state: RoomState::default(), announce: RoomState::default(), life };
         self.rooms.insert(subject.clone(), room);
         self.room_event(subject, life.generation(), RoomEvent::Created, now);

@@ -130,6 +130,7 @@ impl Brain {
                 }
                 Some(Step::Close) => {
                     self.rooms.remove(&subject);
+                    self.closed_generation = self.closed_generation.max(generation);
                     RoomEvent::Closed
                 }
             };
