@@ -4,17 +4,23 @@
 //! [`Plan`]: every operation at its absolute time. A driver (the simulator today) performs the plan and writes
 //! down a [`Record`] for whatever a client could see. [`oracle::judge`] reads that history and nothing else.
 
+pub mod account;
 pub mod format;
 pub mod history;
 pub mod oracle;
 pub mod payload;
 pub mod plan;
 pub mod rng;
+mod target;
 mod validate;
 mod values;
+pub mod verdict;
 
+pub use account::Account;
 pub use format::Scenario;
 pub use history::{Kind, Record, What};
 pub use oracle::Violation;
 pub use plan::Plan;
+pub use target::Target;
 pub use values::{Node, Rate, Span};
+pub use verdict::Verdict;

@@ -2,7 +2,7 @@
 //!
 //! [`compile`] is pure, and each actor draws from a stream of its own, so a change to one cohort leaves the others' times.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::format::{ActorKind, Cohort, Encoding, Fault, FaultKind, Scenario, Watch};
 use crate::rng::Rng;
@@ -18,7 +18,7 @@ const TOKEN_TTL_MS: u64 = 3_600_000;
 const TAIL_MS: u64 = 5_000;
 
 /// Everything that a driver does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The seed it came from.
     pub seed: u64,
@@ -33,7 +33,7 @@ pub struct Plan {
 }
 
 /// One client.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Actor {
     /// Its number, from 1.
     pub id: u32,
@@ -64,12 +64,12 @@ pub struct Actor {
     /// Whether it breaks rules.
     pub hostile: bool,
     /// Whether it goes for good when its connection is lost.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fickle: bool,
 }
 
 /// One operation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Op {
     /// When, in virtual milliseconds.
     pub t_ms: u64,
@@ -80,7 +80,7 @@ pub struct Op {
 }
 
 /// The operations.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Do {
     /// Connects, and stays connected from now on.
@@ -129,7 +129,7 @@ pub enum Do {
         /// For a clock.
         offset_ms: i64,
         /// One side of a split.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         side: Vec<Node>,
     },
     /// World: a fault ends.

@@ -21,6 +21,9 @@ mod told;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::format::Check;
 use crate::history::{Kind, Record, What};
 use index::Index;
@@ -66,8 +69,11 @@ pub const MARKS: &[&str] = &[
     "shield.new_life",
 ];
 
+/// What else a violation may be named after: nothing has worked, a cohort was not closed as it should, the run itself failed.
+pub const OTHERS: &[&str] = &["vacuous", "closed_with", "crash"];
+
 /// One way in which a history was wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// The oracle's name.
     pub oracle: &'static str,
@@ -75,6 +81,24 @@ pub struct Violation {
     pub t_ms: u64,
     /// For the reader.
     pub what: String,
+}
+
+/// A violation as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    oracle: String,
+    t_ms: u64,
+    what: String,
+}
+
+impl<'de> Deserialize<'de> for Violation {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let Written { oracle, t_ms, what } = Written::deserialize(d)?;
+        let known = SAFETY.iter().chain(LIVENESS).chain(OTHERS).find(|known| **known == oracle);
+        let unknown = || D::Error::custom(format!("`{oracle}` is no oracle of this version"));
+        Ok(Self { oracle: known.ok_or_else(unknown)?, t_ms, what })
+    }
 }
 
 impl fmt::Display for Violation {
@@ -95,7 +119,8 @@ pub struct Case<'a> {
 }
 
 /// What an oracle needs to know of the world that a history comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Surroundings {
     /// How many Brains there are.
     pub brains: u32,

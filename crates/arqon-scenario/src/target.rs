@@ -1,0 +1,33 @@
+//! Where a scenario is carried out.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One of the worlds in which a plan is carried out. The plan, the history and the oracles are the same in all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The simulator: one process, virtual time, a simulated network and spine, Brains of the Rust model.
+    #[default]
+    Sim,
+    /// Processes on this machine: shipped Shields, the simulator's broker as the spine, Brains of the Rust model.
+    Local,
+    /// Processes on this machine: shipped Shields, a nats-server, Elixir Brains, Valkey.
+    Stack,
+}
+
+impl Target {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Sim, Self::Local, Self::Stack];
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sim => "sim",
+            Self::Local => "local",
+            Self::Stack => "stack",
+        })
+    }
+}
