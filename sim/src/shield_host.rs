@@ -16,8 +16,7 @@ use serde::Deserialize as _;
 use turmoil::Sim;
 
 use crate::clock::{SimClock, SimEntropy};
-use crate::driver::PORT;
-use crate::net::SimListener;
+use crate::net::{PORT, SimListener};
 use crate::token;
 
 /// Shards of every Shield: two, on one thread, so that what passes between shards is simulated too.

@@ -13,6 +13,7 @@ use turmoil::{Builder, Sim};
 
 use crate::driver::{Client, Stage};
 use crate::faults::{Active, Links};
+use crate::net::SimGround;
 use crate::recorder::Recorder;
 use crate::shield_host::{ShieldHost, add_brain, add_shield};
 use crate::token::Mint;
@@ -62,6 +63,7 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         nodes.push(Node::Shield(number));
     }
     let stage = Rc::new(Stage {
+        ground: SimGround,
         seed: plan.seed,
         shields: topology.shields,
         views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
@@ -98,7 +100,7 @@ fn build(scenario: &Scenario, plan: &Plan) -> Sim<'static> {
         .build()
 }
 
-fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twist: Twist) {
+fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage<SimGround>>, plan: &Plan, host: u32, twist: Twist) {
     let mut here: Vec<_> = plan.actors.iter().filter(|actor| actor.host == host).cloned().collect();
     if twist.hash_iteration {
         here = crate::meta::shuffled_by_a_hash_map(here);
