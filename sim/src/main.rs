@@ -3,6 +3,7 @@
 mod clock;
 mod driver;
 mod faults;
+mod live;
 mod meta;
 mod net;
 mod recorder;
@@ -71,6 +72,11 @@ enum Command {
         #[arg(long)]
         plant: Option<String>,
     },
+    #[command(hide = true)]
+    Brain {
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Check the simulator itself: two processes with one seed must write the same TRACE output.
     Meta {
         /// A scenario file.
@@ -118,6 +124,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
         Command::Sweep { scenario, seeds, jobs, plant } => {
             sweep::sweep(&scenario, seeds, jobs, plant.as_deref())
         }
+        Command::Brain { config } => live::brain::run(&config),
         Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
     }
 }

@@ -63,7 +63,10 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<bool> {
         let (actors, ops, end) = (actors.len(), ops.len(), end_ms / 1000);
         println!("{} seed {}: {actors} actors, {ops} operations, {end} s", order.path.display(), order.seed);
     }
-    let (account, failed) = simulate(order, &task)?;
+    let (account, failed) = match order.target {
+        Target::Sim => simulate(order, &task)?,
+        Target::Local | Target::Stack => live(order, &task)?,
+    };
     if let Some(path) = &order.history {
         std::fs::write(path, account.to_text()).with_context(|| path.display().to_string())?;
     }
@@ -110,6 +113,15 @@ fn simulate(order: &Order, task: &Task) -> anyhow::Result<(Account, Option<Strin
             Ok((Account { header, history: Vec::new() }, Some(format!("{error:#}"))))
         }
     }
+}
+
+/// As [`simulate`], with real processes.
+fn live(order: &Order, task: &Task) -> anyhow::Result<(Account, Option<String>)> {
+    let mut header = header(order, task)?;
+    let seen = crate::live::perform(order.target, &task.scenario, &task.plan, order.plant.as_deref())?;
+    header.skipped = seen.skipped;
+    header.measured = seen.measured;
+    Ok((Account { header, history: seen.history }, None))
 }
 
 fn header(order: &Order, task: &Task) -> anyhow::Result<Header> {

@@ -70,7 +70,7 @@ fn name(node: Node) -> String {
     node.to_string().replace('.', "-")
 }
 
-fn lay_over(table: &mut toml::Table, overlay: &toml::Table) {
+pub(crate) fn lay_over(table: &mut toml::Table, overlay: &toml::Table) {
     for (key, value) in overlay {
         match (table.get_mut(key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),

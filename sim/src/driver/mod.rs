@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use arqon_client::{Backoff, Carrier, Connection, Next, Options, RequestError};
 use arqon_proto::message::Encoding;
-use arqon_scenario::format::Encoding as Written;
-use arqon_scenario::plan::{Actor, Do, Op};
+use arqon_scenario::format::{Encoding as Written, FaultKind};
+use arqon_scenario::plan::{Actor, Do, Op, Plan};
 use arqon_scenario::rng::Rng;
 use arqon_scenario::{Kind, Record, What};
 
@@ -40,6 +40,20 @@ pub(crate) struct Stage<G> {
     pub(crate) views_ms: u64,
     pub(crate) mint: Mint,
     pub(crate) recorder: Recorder,
+}
+
+/// The operations of each actor, in time order: its own, and what befalls everybody.
+pub(crate) fn parts(plan: &Plan) -> BTreeMap<u32, VecDeque<Op>> {
+    let mut parts: BTreeMap<u32, VecDeque<Op>> =
+        plan.actors.iter().map(|actor| (actor.id, VecDeque::new())).collect();
+    for op in &plan.ops {
+        if matches!(op.r#do, Do::Fault { kind: FaultKind::DropAll, .. }) {
+            parts.values_mut().for_each(|ops| ops.push_back(Op { r#do: Do::Drop, ..op.clone() }));
+        } else if let Some(ops) = parts.get_mut(&op.actor) {
+            ops.push_back(op.clone());
+        }
+    }
+    parts
 }
 
 /// One actor.
