@@ -3,8 +3,11 @@
 mod clock;
 mod driver;
 mod faults;
+mod links;
 mod meta;
 mod net;
+mod operate;
+mod process;
 mod recorder;
 mod run;
 mod shield_host;
@@ -13,6 +16,7 @@ mod spine;
 mod spine_link;
 mod sweep;
 mod token;
+mod valkey;
 mod world;
 
 use std::ops::Range;

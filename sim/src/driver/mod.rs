@@ -182,7 +182,7 @@ impl Client {
             Ok(Err(error)) => return Err((self.backoff.after_unreachable(random), error.to_string(), None)),
             Err(_) => return Err((self.backoff.after_unreachable(random), "no answer".to_owned(), None)),
         };
-        let opened = Connection::open(SimStream(stream), &options).await;
+        let opened = Connection::open(SimStream::new(stream), &options).await;
         let mut connection =
             opened.map_err(|e| (self.backoff.after_open(&e, random), e.to_string(), None))?;
         match connection.connect().await {

@@ -138,7 +138,7 @@ impl Client {
                 self.write(Record { code, ..self.record(Kind::Closed, What::Leave) });
                 Err(End::Gone)
             }
-            Do::Connect | Do::Fault { .. } | Do::Undo { .. } => Ok(()),
+            Do::Connect | Do::Fault { .. } | Do::Undo { .. } | Do::Operate { .. } => Ok(()),
         }
     }
 
