@@ -3,9 +3,12 @@
 mod clock;
 mod driver;
 mod faults;
+mod links;
 mod live;
 mod meta;
 mod net;
+mod operate;
+mod process;
 mod recorder;
 mod run;
 mod shield_host;
@@ -14,6 +17,7 @@ mod spine;
 mod spine_link;
 mod sweep;
 mod token;
+mod valkey;
 mod world;
 
 use std::ops::Range;

@@ -86,7 +86,7 @@ impl Ear {
 pub(crate) fn connect(mut entropy: Box<dyn Entropy>) -> WireSpine {
     let dial = || async {
         let stream = turmoil::net::TcpStream::connect((Node::Spine.to_string(), PORT)).await?;
-        Ok(SimStream(stream))
+        Ok(SimStream::new(stream))
     };
     WireSpine::new(dial, ClientConfig::new(entropy.next_u64()))
 }

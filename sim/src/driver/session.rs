@@ -136,7 +136,7 @@ impl<G: Ground> Client<G> {
                 self.write(Record { code, ..self.record(Kind::Closed, What::Leave) });
                 Err(End::Gone)
             }
-            Do::Connect | Do::Fault { .. } | Do::Undo { .. } => Ok(()),
+            Do::Connect | Do::Fault { .. } | Do::Undo { .. } | Do::Operate { .. } => Ok(()),
         }
     }
 
