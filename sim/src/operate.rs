@@ -12,7 +12,7 @@ use crate::recorder::Recorder;
 /// Orders that may wait at one Shield.
 const WAITING_MAX: usize = 64;
 /// Given with every order.
-const REASON: &str = "ordered by the scenario";
+pub(crate) const REASON: &str = "ordered by the scenario";
 
 /// Where a Shield takes orders.
 pub(crate) type Desk = mpsc::Sender<Order>;
@@ -29,8 +29,8 @@ pub(crate) fn desk(control: Control, recorder: Recorder) -> (Desk, impl Future<O
 }
 
 /// How an order stands in the history.
-fn record(kind: Kind, order: &Order) -> Record {
-    let line = Record::world(now_ms(), kind, What::Operate);
+pub(crate) fn record(now_ms: u64, kind: Kind, order: &Order) -> Record {
+    let line = Record::world(now_ms, kind, What::Operate);
     match order {
         Order::Kick { tenant, user } => {
             Record { tenant: Some(tenant.clone()), users: Some(vec![user.clone()]), ..note(line, "kick") }
@@ -53,7 +53,7 @@ fn note(line: Record, what: &str) -> Record {
 }
 
 async fn carry_out(control: &Control, recorder: &Recorder, order: &Order) {
-    recorder.add(record(Kind::Invoke, order));
+    recorder.add(record(now_ms(), Kind::Invoke, order));
     let operator = control.operator();
     let done = match order {
         Order::Settings { tenant, room, members_max, publish_rate_per_s } => {
@@ -91,10 +91,14 @@ async fn carry_out(control: &Control, recorder: &Recorder, order: &Order) {
         }
     };
     recorder.add(match done {
-        Ok(_) => record(Kind::Ok, order),
+        Ok(_) => record(now_ms(), Kind::Ok, order),
         Err(error) => {
-            let note = format!("{}: {}", record(Kind::Fail, order).note.unwrap_or_default(), error.message);
-            Record { note: Some(note), ..record(Kind::Fail, order).code(error.code.number()) }
+            let note = format!(
+                "{}: {}",
+                record(now_ms(), Kind::Fail, order).note.unwrap_or_default(),
+                error.message
+            );
+            Record { note: Some(note), ..record(now_ms(), Kind::Fail, order).code(error.code.number()) }
         }
     });
 }

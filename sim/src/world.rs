@@ -82,7 +82,7 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         seed: plan.seed,
         shields: topology.shields,
         views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
-        mint: Mint::new()?,
+        mint: Rc::new(Mint::new()?),
         recorder: recorder.clone(),
     });
     for host in 0..topology.client_hosts {

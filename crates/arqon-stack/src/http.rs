@@ -1,4 +1,4 @@
-//! The one HTTP request that is needed here: whether a part is ready.
+//! The little HTTP that is needed here: whether a part is ready, and what an operator orders.
 
 use std::net::SocketAddr;
 
@@ -8,15 +8,42 @@ use tokio::net::TcpStream;
 /// Health and metrics are far smaller; more than this is no answer of a part.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Such as `POST`.
+    pub method: &'static str,
+    /// With its query, if it has one.
+    pub path: &'a str,
+    /// The bearer token; empty for none.
+    pub token: &'a str,
+    /// JSON; empty for none.
+    pub body: &'a str,
+}
+
 /// Status and body of one GET; none if nobody answers in HTTP. The caller sets the deadline.
 ///
 /// # Cancel safety
 /// Cancelled, the connection is dropped.
 pub async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    ask(address, &Request { method: "GET", path, token: "", body: "" }).await
+}
+
+/// Status and body of the answer; none if nobody answers in HTTP. The caller sets the deadline.
+///
+/// # Cancel safety
+/// Cancelled, the connection is dropped; the request may have been carried out.
+pub async fn ask(address: SocketAddr, request: &Request<'_>) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
+    let Request { method, path, token, body } = request;
+    let auth = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+    let length = body.len();
     // HTTP/1.0, so that the answer is never chunked and ends with the connection.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{auth}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.ok()?;
+    stream.write_all(body.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await.ok()?;
     let text = String::from_utf8_lossy(&answer);

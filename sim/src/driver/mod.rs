@@ -38,7 +38,7 @@ pub(crate) struct Stage<G> {
     pub(crate) shields: u32,
     /// When everybody writes down what it sees of presence.
     pub(crate) views_ms: u64,
-    pub(crate) mint: Mint,
+    pub(crate) mint: Rc<Mint>,
     pub(crate) recorder: Recorder,
 }
 

@@ -114,12 +114,13 @@ impl Bed {
     }
 
     /// The process of a node; the spine's is none of these.
-    pub(crate) fn part(&mut self, node: Node) -> Option<&mut Part> {
-        match (&mut self.parts, node) {
+    pub(crate) fn part(&mut self, node: Option<Node>) -> Option<&mut Part> {
+        match (&mut self.parts, node?) {
             (Parts::Local(local), Node::Shield(n)) => Some(&mut local.shields.get_mut(n as usize)?.part),
             (Parts::Local(local), Node::Brain(n)) => local.brains.get_mut(n as usize),
             (Parts::Stack(stack), Node::Shield(n)) => Some(&mut stack.shields.get_mut(n as usize)?.part),
             (Parts::Stack(stack), Node::Brain(n)) => Some(&mut stack.brains.get_mut(n as usize)?.part),
+            (Parts::Stack(stack), Node::Valkey) => Some(&mut stack.valkey.part),
             _ => None,
         }
     }
@@ -168,6 +169,9 @@ async fn stack(scenario: &Scenario, plant: Option<&str>, links: &Links) -> anyho
         };
         match (node, peer) {
             (Some(node), Peer::Spine) => links.add(node, Node::Spine, Upstream::Tcp(address)).map_err(io),
+            (Some(node @ Node::Brain(_)), Peer::Valkey) => {
+                links.add(node, Node::Valkey, Upstream::Tcp(address)).map_err(io)
+            }
             _ => Ok(address),
         }
     };

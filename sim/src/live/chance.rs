@@ -16,7 +16,7 @@ impl Chance {
     }
 
     /// Whether it happens, so often of a thousand times.
-    pub(crate) fn of_a_thousand(&self, times: u32) -> bool {
-        times > 0 && self.0.borrow_mut().below(1_000) < u64::from(times)
+    pub(crate) fn of_a_thousand(&self, times: u64) -> bool {
+        times > 0 && self.0.borrow_mut().below(1_000) < times
     }
 }

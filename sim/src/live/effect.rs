@@ -6,55 +6,95 @@ use arqon_scenario::format::FaultKind;
 use arqon_scenario::history::Broken;
 use arqon_scenario::{Node, Target};
 
-use super::proxy::{Cut, Way};
+use super::proxy::{Lane, Way};
+use crate::faults::{Active, Cut};
 
 /// Why this target cannot have a fault; none if it can.
 pub(crate) fn unable(target: Target, fault: &Broken) -> Option<&'static str> {
+    let of_valkey =
+        fault.kind == FaultKind::ValkeyDown || [fault.node, fault.peer].contains(&Some(Node::Valkey));
     match (fault.kind, target) {
-        (FaultKind::ClockSkew, _) => Some("a shipped Shield has no door by which its clock could be moved"),
+        (FaultKind::ClockSkew | FaultKind::ClockDrift, _) => {
+            Some("a shipped Shield has no door by which its clock could be moved")
+        }
         (FaultKind::SpineSplit | FaultKind::Unheard, Target::Stack) => {
             Some("one nats-server has no routes that could be lost")
         }
+        (_, Target::Local) if of_valkey => Some("Brains of the Rust model have no Valkey here"),
         _ => None,
     }
 }
 
-/// What the link between two nodes does under all these faults; `from` is the one who connects.
-pub(crate) fn way(active: &BTreeMap<u32, Broken>, from: Node, to: Node) -> Way {
-    let mut way = Way::default();
-    for fault in active.values() {
-        let touches = |node: Node| node == from || node == to;
-        let between =
-            |node: Option<Node>, peer: Option<Node>| node.is_some_and(touches) && peer.is_none_or(touches);
-        let cut = match fault.kind {
-            FaultKind::Partition if between(fault.node, fault.peer) => Cut::Partition,
-            FaultKind::Hold if between(fault.node, fault.peer) => Cut::Hold,
-            FaultKind::Crash if between(fault.node, None) => Cut::Partition,
-            FaultKind::SpinePartition if between(fault.node, Some(Node::Spine)) => Cut::Partition,
-            _ => Cut::None,
-        };
-        way.there.cut = way.there.cut.max(cut);
-        way.back.cut = way.back.cut.max(cut);
+/// What the link between two nodes does under all these faults; `from` is the one who connects. Resets are the caller's business.
+pub(crate) fn way(active: &BTreeMap<u32, Active>, from: Node, to: Node) -> Way {
+    Way { there: lane(active, from, to), back: lane(active, to, from), resets: 0 }
+}
+
+fn lane(active: &BTreeMap<u32, Active>, from: Node, to: Node) -> Lane {
+    // A spine that is off is a process that has ended, and a paused one is stopped itself; but clients have no process of their own.
+    let cut = |fault: &Active| match (fault.broken.kind, fault.broken.node) {
+        (FaultKind::SpineDown, _) => Cut::None,
+        (FaultKind::Pause, Some(host @ Node::Client(_))) if host == from || host == to => Cut::Hold,
+        _ => fault.cut(from, to),
+    };
+    Lane {
+        cut: active.values().map(cut).max().unwrap_or_default(),
+        delay_ms: active.values().map(|fault| fault.latency_ms(from, to)).sum(),
+        loss_per_mille: active.values().map(|fault| fault.loss_per_mille(from, to)).max().unwrap_or(0),
     }
-    way
+}
+
+/// Whether a fault resets the connections of a link.
+pub(crate) fn resets(fault: &Broken, from: Node, to: Node) -> bool {
+    let touches = |node: Node| node == from || node == to;
+    fault.kind == FaultKind::ConnReset && fault.node.is_some_and(touches) && fault.peer.is_none_or(touches)
 }
 
 /// Between whom the spine passes nothing on.
-pub(crate) fn lost(active: &BTreeMap<u32, Broken>, nodes: &[Node]) -> BTreeSet<(String, String)> {
-    let loses = |fault: &Broken, from: Node, to: Node| match fault.kind {
-        FaultKind::Unheard => {
-            from != to && fault.node == Some(from) && fault.peer.is_none_or(|peer| peer == to)
-        }
-        FaultKind::SpineSplit => fault.side.contains(&from) != fault.side.contains(&to),
-        _ => false,
-    };
+pub(crate) fn lost(active: &BTreeMap<u32, Active>, nodes: &[Node]) -> BTreeSet<(String, String)> {
     let mut lost = BTreeSet::new();
     for &from in nodes {
         for &to in nodes {
-            if active.values().any(|fault| loses(fault, from, to)) {
+            if active.values().any(|fault| fault.loses(from, to)) {
                 lost.insert((from.to_string(), to.to_string()));
             }
         }
     }
     lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::tests::fault;
+
+    const S0: Node = Node::Shield(0);
+    const C0: Node = Node::Client(0);
+
+    #[test]
+    fn links_do_what_all_faults_together_say() {
+        let all = [
+            fault(FaultKind::SlowLink, Some(S0), None, &[]),
+            fault(FaultKind::PartitionOneway, Some(S0), Some(C0), &[]),
+            fault(FaultKind::Pause, Some(C0), None, &[]),
+            fault(FaultKind::SpineDown, None, None, &[]),
+        ];
+        let active = (0..).zip(all).collect();
+        let door = way(&active, C0, S0);
+        assert_eq!((door.there.cut, door.back.cut), (Cut::Hold, Cut::Partition));
+        assert_eq!((door.there.delay_ms, door.back.delay_ms), (300, 300));
+        let spine = way(&active, S0, Node::Spine);
+        assert_eq!((spine.there.cut, spine.there.delay_ms), (Cut::None, 300));
+    }
+
+    #[test]
+    fn what_a_target_cannot_is_said_with_the_reason() {
+        let unable = |target, kind, node| unable(target, &fault(kind, node, None, &[]).broken).is_some();
+        assert!(unable(Target::Stack, FaultKind::Unheard, Some(S0)));
+        assert!(!unable(Target::Local, FaultKind::Unheard, Some(S0)));
+        assert!(unable(Target::Local, FaultKind::ValkeyDown, None));
+        assert!(unable(Target::Local, FaultKind::Partition, Some(Node::Valkey)));
+        assert!(!unable(Target::Stack, FaultKind::ValkeyDown, None));
+        assert!(unable(Target::Stack, FaultKind::ClockDrift, Some(S0)));
+    }
 }

@@ -80,7 +80,8 @@ fn shield(
     plant: Option<&str>,
     at: &Path,
 ) -> anyhow::Result<Place> {
-    let name = format!("shield-{n}");
+    // As in the target `stack`, where shield.0 is the first.
+    let name = format!("shield-{}", n + 1);
     let (clients, admin) = (ReservedPort::take()?, ReservedPort::take()?);
     let mut table = base(spine);
     let mut own = Table::new();
@@ -106,7 +107,7 @@ fn shield(
 }
 
 fn brain(n: u32, spine: SocketAddr, scenario: &Scenario, at: &Path) -> anyhow::Result<Part> {
-    let name = format!("brain-{n}");
+    let name = format!("brain-{}", n + 1);
     let mut table = base(spine);
     let mut own = Table::new();
     own.insert("name".to_owned(), name.clone().into());

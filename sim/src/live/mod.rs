@@ -10,6 +10,7 @@ mod chance;
 mod effect;
 mod ground;
 mod local;
+mod operate;
 mod probe;
 mod proxy;
 mod world;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::broker::Door;
 use super::chance::Chance;
+use crate::faults::Cut;
 
 /// Bytes that wait in one direction of one connection before its sender has to wait.
 const WAITING_MAX: usize = 256 * 1024;
@@ -29,23 +30,12 @@ const LOST_MS: u64 = 200;
 /// What a link does with bytes in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lane {
+    /// Whether they pass, wait, or are lost and with them every connection they belong to, of which nobody is told.
     pub(crate) cut: Cut,
     /// How much later bytes arrive, in milliseconds.
     pub(crate) delay_ms: u64,
     /// How many of a thousand segments are lost, and sent anew by TCP.
-    pub(crate) loss_per_mille: u32,
-}
-
-/// Whether bytes pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Cut {
-    /// They do.
-    #[default]
-    None,
-    /// They wait.
-    Hold,
-    /// They are lost, and with them every connection they belong to: nobody is told.
-    Partition,
+    pub(crate) loss_per_mille: u64,
 }
 
 /// What a link does: from the one who connects, and back.
@@ -91,14 +81,17 @@ impl Proxy {
         Ok(Self { address, way, task })
     }
 
-    /// What it does from now on.
+    /// What it does from now on. Resets are not among it.
     pub(crate) fn set(&self, way: Way) {
-        self.way.send_if_modified(|now| std::mem::replace(now, way) != way);
+        self.way.send_if_modified(|now| {
+            let way = Way { resets: now.resets, ..way };
+            std::mem::replace(now, way) != way
+        });
     }
 
-    /// What it does now.
-    pub(crate) fn way(&self) -> Way {
-        *self.way.borrow()
+    /// Resets every connection that there is.
+    pub(crate) fn reset(&self) {
+        self.way.send_modify(|way| way.resets += 1);
     }
 }
 

@@ -129,7 +129,7 @@ fn one_direction_alone_can_be_cut() {
 fn a_reset_ends_what_there_is_and_nothing_later() {
     in_world(async |mut world| {
         world.passes(b"one.").await;
-        world.proxy.set(Way { resets: 1, ..Way::default() });
+        world.proxy.reset();
         for stream in [&mut world.client, &mut world.server] {
             let ended = timeout(LONG, stream.read(&mut [0])).await.expect("in time");
             assert_eq!(ended.expect_err("reset").kind(), io::ErrorKind::ConnectionReset);

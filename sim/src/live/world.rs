@@ -17,11 +17,13 @@ use tokio::time::Instant;
 
 use super::bed::{Bed, Parts};
 use super::ground::LiveGround;
-use super::{Seen, effect, probe};
+use super::{Seen, effect, operate, probe};
 use crate::driver::{Client, Ground as _, Stage, parts};
+use crate::faults::Active;
 use crate::recorder::Recorder;
 use crate::spine::Hand;
 use crate::spine_link::Ear;
+use crate::token::Mint;
 
 /// How long before the end everybody writes down what it sees of presence.
 const VIEWS_BEFORE_END_MS: u64 = 500;
@@ -33,8 +35,11 @@ struct World<'a> {
     nodes: Vec<Node>,
     ground: LiveGround,
     recorder: Recorder,
-    active: BTreeMap<u32, Broken>,
+    active: BTreeMap<u32, Active>,
     skipped: Vec<Skipped>,
+    mint: Rc<Mint>,
+    /// Orders under way.
+    orders: JoinSet<()>,
 }
 
 /// Carries out a plan. Must be called where `spawn_local` works.
@@ -60,12 +65,13 @@ pub(super) async fn perform(
     let ground = LiveGround { doors: Rc::new(RefCell::new(bed.doors())), began: Instant::now() };
     clock.replace(Some(ground.clone()));
     let Now { wall_ms, .. } = SystemClock::start().now();
+    let mint = Rc::new(bed.mint(wall_ms)?);
     let stage = Rc::new(Stage {
         ground: ground.clone(),
         seed: plan.seed,
         shields: scenario.topology.shields,
         views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
-        mint: bed.mint(wall_ms)?,
+        mint: Rc::clone(&mint),
         recorder: recorder.clone(),
     });
     let mut tasks = JoinSet::new();
@@ -81,13 +87,19 @@ pub(super) async fn perform(
     }
     let (active, skipped) = (BTreeMap::new(), Vec::new());
     let nodes = nodes(scenario);
-    let mut world = World { target, bed: &mut bed, nodes, ground, recorder, active, skipped };
+    let orders = JoinSet::new();
+    let mut world = World { target, bed: &mut bed, nodes, ground, recorder, active, skipped, mint, orders };
     let done = world.run(plan).await;
     let World { recorder, skipped, .. } = world;
     done.with_context(|| format!("logs are in {}", bed.folder().display()))?;
     tasks.shutdown().await;
     drop(stage);
     Ok(Seen { history: recorder.finish(), skipped, measured: BTreeMap::new() })
+}
+
+/// Whose process a fault befalls.
+fn place(fault: &Broken) -> Option<Node> {
+    if fault.kind == FaultKind::ValkeyDown { Some(Node::Valkey) } else { fault.node }
 }
 
 fn nodes(scenario: &Scenario) -> Vec<Node> {
@@ -117,7 +129,7 @@ impl World<'_> {
 
     async fn op(&mut self, what: Do) -> anyhow::Result<()> {
         match what {
-            Do::Fault { number, kind, node, peer, side, .. } => {
+            Do::Fault { number, kind, node, peer, strength, side } => {
                 let broken = Broken { number, kind, node, peer, side };
                 if let Some(reason) = effect::unable(self.target, &broken) {
                     let reason = reason.to_owned();
@@ -127,16 +139,22 @@ impl World<'_> {
                 let told =
                     Record { fault: Some(broken.clone()), ..Record::world(0, Kind::Invoke, What::Fault) };
                 self.tell(told);
-                self.active.insert(number, broken.clone());
+                self.active.insert(number, Active { broken: broken.clone(), strength });
                 self.links();
                 self.begin(&broken).await
             }
             Do::Undo { number } => {
-                let Some(broken) = self.active.remove(&number) else { return Ok(()) };
+                let Some(Active { broken, .. }) = self.active.remove(&number) else { return Ok(()) };
                 self.end(&broken).await?;
                 self.links();
                 let told = Record { fault: Some(broken), ..Record::world(0, Kind::Ok, What::Fault) };
                 self.tell(told);
+                Ok(())
+            }
+            Do::Operate { order } => {
+                let (admins, mint) = (self.bed.admins(), Rc::clone(&self.mint));
+                let (ground, recorder) = (self.ground.clone(), self.recorder.clone());
+                self.orders.spawn_local(operate::carry_out(order, admins, mint, ground, recorder));
                 Ok(())
             }
             // The moment when all is well again stands in the plan as an operation of nobody.
@@ -149,9 +167,7 @@ impl World<'_> {
 
     fn links(&self) {
         for ((from, to), proxy) in &self.bed.proxies {
-            let resets = proxy.way().resets;
-            let way = effect::way(&self.active, *from, *to);
-            proxy.set(super::proxy::Way { resets, ..way });
+            proxy.set(effect::way(&self.active, *from, *to));
         }
         if let Parts::Local(local) = &self.bed.parts {
             local.broker.hand.lose(effect::lost(&self.active, &self.nodes));
@@ -160,11 +176,6 @@ impl World<'_> {
 
     async fn begin(&mut self, fault: &Broken) -> anyhow::Result<()> {
         match fault.kind {
-            FaultKind::Crash | FaultKind::Kill => {
-                if let Some(part) = fault.node.and_then(|node| self.bed.part(node)) {
-                    part.kill().await?;
-                }
-            }
             FaultKind::SpineDown => match &mut self.bed.parts {
                 Parts::Local(local) => local.broker.turn_off(),
                 Parts::Stack(stack) => stack.nats.kill().await?,
@@ -173,23 +184,33 @@ impl World<'_> {
                 Parts::Local(local) => local.broker.hand.freeze(true),
                 Parts::Stack(stack) => stack.nats.freeze().await?,
             },
-            _ => {}
+            FaultKind::ConnReset => {
+                for ((from, to), proxy) in &self.bed.proxies {
+                    if effect::resets(fault, *from, *to) {
+                        proxy.reset();
+                    }
+                }
+            }
+            kind => {
+                let Some(part) = self.bed.part(place(fault)) else { return Ok(()) };
+                match kind {
+                    FaultKind::Crash | FaultKind::Kill | FaultKind::ValkeyDown => part.kill().await?,
+                    FaultKind::Terminate => part.terminate()?,
+                    FaultKind::Pause => part.freeze().await?,
+                    _ => {}
+                }
+            }
         }
         Ok(())
     }
 
     async fn end(&mut self, fault: &Broken) -> anyhow::Result<()> {
-        let same = |other: &Broken| other.kind == fault.kind && other.node == fault.node;
+        let same = |other: &Active| other.broken.kind == fault.kind && other.broken.node == fault.node;
         if self.active.values().any(same) {
             // Another fault of the kind goes on.
             return Ok(());
         }
         match fault.kind {
-            FaultKind::Crash => {
-                if let Some(part) = fault.node.and_then(|node| self.bed.part(node)) {
-                    part.launch().await?;
-                }
-            }
             FaultKind::SpineDown => match &mut self.bed.parts {
                 Parts::Local(local) => local.broker.turn_on(),
                 Parts::Stack(stack) => stack.nats.restart().await?,
@@ -198,7 +219,14 @@ impl World<'_> {
                 Parts::Local(local) => local.broker.hand.freeze(false),
                 Parts::Stack(stack) => stack.nats.thaw()?,
             },
-            _ => {}
+            kind => {
+                let Some(part) = self.bed.part(place(fault)) else { return Ok(()) };
+                match kind {
+                    FaultKind::Crash | FaultKind::Terminate | FaultKind::ValkeyDown => part.launch().await?,
+                    FaultKind::Pause => part.thaw()?,
+                    _ => {}
+                }
+            }
         }
         Ok(())
     }
