@@ -182,6 +182,19 @@ defmodule ArqonBrain.BrainTest do
     assert later > generation
   end
 
+  test "a room that is looked at twice at its end ends once, and nothing is left waiting" do
+    hello("s1")
+    say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
+    say("s1", update("acme.a", "s1", [{1, 1}], []))
+    pass(64_000, ["s1"])
+    now = TestClock.now()
+    later = %{now | mono_ms: now.mono_ms + @lease}
+    room = Rooms.whereis("acme.a")
+    for _ <- 1..2, do: Flow.send({:room, room}, {:look, false, 0, later})
+    assert events(told()) == [{"acme.a", :closed}]
+    assert Flow.idle?()
+  end
+
   test "a room that was known before keeps its number, and later ones get higher ones" do
     hello("s1")
     say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))

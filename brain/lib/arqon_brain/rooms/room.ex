@@ -29,7 +29,9 @@ defmodule ArqonBrain.Rooms.Room do
       life: Lifecycle.new(argument.generation),
       shard: argument.shard,
       sender: argument.sender,
-      confirm: argument.confirm
+      confirm: argument.confirm,
+      # Whether the shard was asked for the last word. Its answer ends this process, so a second question would find nobody.
+      asked: false
     }
 
     if argument.new do
@@ -69,8 +71,7 @@ defmodule ArqonBrain.Rooms.Room do
 
   defp handle({:look, occupied, idle_close, now}, state) do
     {step, life} = Lifecycle.step(state.life, occupied, idle_close, state.confirm, now.mono_ms)
-    state = %{state | life: life}
-    did(step, state, now)
+    state = did(step, %{state | life: life}, now)
 
     due =
       case life.phase do
@@ -83,8 +84,8 @@ defmodule ArqonBrain.Rooms.Room do
   end
 
   defp handle({:refuse, generation, now}, state) do
-    {_ours, life} = Lifecycle.refuse(state.life, generation, now.mono_ms)
-    {:noreply, report(%{state | life: life}, 0), :hibernate}
+    {ours, life} = Lifecycle.refuse(state.life, generation, now.mono_ms)
+    {:noreply, report(%{state | life: life, asked: state.asked and not ours}, 0), :hibernate}
   end
 
   defp handle({:closed, now}, state) do
@@ -94,22 +95,32 @@ defmodule ArqonBrain.Rooms.Room do
   end
 
   defp handle({:attach, shard}, state),
-    do: {:noreply, report(%{state | shard: shard}, 0), :hibernate}
+    do: {:noreply, report(%{state | shard: shard, asked: false}, 0), :hibernate}
 
-  defp did(nil, _state, _now), do: :ok
-  defp did(:activated, state, now), do: tell(state, @active, now)
-  defp did(:idled, state, now), do: tell(state, @idle, now)
+  defp did(:activated, state, now) do
+    tell(state, @active, now)
+    %{state | asked: false}
+  end
+
+  defp did(:idled, state, now) do
+    tell(state, @idle, now)
+    state
+  end
 
   defp did(:announce_close, state, _now) do
     close = {:idle_close, %{subject: state.subject, generation: state.life.generation}}
     Post.send(state.sender, Message.shields(), close)
+    state
   end
 
   # The shard has the last word: somebody may have come since it looked. What it opens next has a higher number.
-  defp did(:close, state, _now) do
+  defp did(:close, %{asked: false} = state, _now) do
     Generation.seen(state.life.generation)
     Flow.send({:shard, state.shard}, {:may_close, state.subject})
+    %{state | asked: true}
   end
+
+  defp did(_nothing_new, state, _now), do: state
 
   defp report(state, due) do
     Flow.send(

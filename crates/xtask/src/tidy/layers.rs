@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arqon-shield", &["arqon-presence", "arqon-proto"]),
     ("arqon-stack", &["arqon-shield"]),
     ("arq", &["arqon-client", "arqon-proto", "arqon-shield", "arqon-stack"]),
-    ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield"]),
+    ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
     ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
     ("arqon-differential", &["arqon-presence", "arqon-proto", "arqon-stack"]),
     // To compare config.toml with the defaults.
