@@ -10,8 +10,10 @@ use arqon_shield::config::{Algorithm, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod operate;
+pub(crate) mod scenario;
 
 use operate::{ApiAccess, Events, Kick, Revoke, RoomCommand, Rooms, SettingsCommand, ShieldCommand};
+use scenario::ScenarioCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// Check and explain a config.toml
     #[command(subcommand)]
     Config(Config),
+    /// Try the bus by a scenario file: who comes, what breaks, what must hold
+    #[command(subcommand)]
+    Scenario(ScenarioCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -10,39 +10,40 @@ fn help_lists_commands_and_exit_codes() {
     check(
         &["--help"],
         &expect![[r#"
-        exit 0
-        The command line of ArqonBus, and the bus in one process
+            exit 0
+            The command line of ArqonBus, and the bus in one process
 
-        Usage: arq <COMMAND>
+            Usage: arq <COMMAND>
 
-        Commands:
-          dev          Run a whole bus on this machine, for development
-          auth         Make tokens
-          pub          Publish to a room and wait until the bus has taken it
-          sub          Subscribe to rooms and print what arrives, one line each, until Ctrl-C
-          presence     Print who is in a room
-          status       Tell whether a bus is ready, and if not, why; with its Shields, given a token
-          rooms        Print which rooms there are
-          room         Do something with a room
-          kick         End the sessions of a user, or one session
-          revoke       Make tokens worthless and end their sessions
-          shield       Do something with a Shield
-          settings     Read or replace the settings of rooms
-          events       Print what happens to rooms, one line each, until Ctrl-C
-          config       Check and explain a config.toml
-          completions  Print a completion script for a shell
+            Commands:
+              dev          Run a whole bus on this machine, for development
+              auth         Make tokens
+              pub          Publish to a room and wait until the bus has taken it
+              sub          Subscribe to rooms and print what arrives, one line each, until Ctrl-C
+              presence     Print who is in a room
+              status       Tell whether a bus is ready, and if not, why; with its Shields, given a token
+              rooms        Print which rooms there are
+              room         Do something with a room
+              kick         End the sessions of a user, or one session
+              revoke       Make tokens worthless and end their sessions
+              shield       Do something with a Shield
+              settings     Read or replace the settings of rooms
+              events       Print what happens to rooms, one line each, until Ctrl-C
+              config       Check and explain a config.toml
+              scenario     Try the bus by a scenario file: who comes, what breaks, what must hold
+              completions  Print a completion script for a shell
 
-        Options:
-          -h, --help     Print help
-          -V, --version  Print version
+            Options:
+              -h, --help     Print help
+              -V, --version  Print version
 
-        Exit codes:
-          0   done
-          1   failed at run time: refused, closed, not ready
-          2   the command line is wrong
-          64  the configuration is wrong
-          69  nothing answers there
-    "#]],
+            Exit codes:
+              0   done
+              1   failed at run time: refused, closed, not ready
+              2   the command line is wrong
+              64  the configuration is wrong
+              69  nothing answers there
+        "#]],
     );
 }
 

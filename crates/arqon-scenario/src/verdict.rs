@@ -120,7 +120,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts: Vec<String> = self.counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(f, "{}", counts.join(", "))?;
-        writeln!(f, "marks: {}", self.marks.join(" "))?;
+        writeln!(f, "{}", format!("marks: {}", self.marks.join(" ")).trim_end())?;
         for skipped in &self.skipped {
             let node = skipped.node.map(|node| format!(" of {node}")).unwrap_or_default();
             writeln!(f, "skipped: fault {} ({:?}{node}): {}", skipped.number, skipped.kind, skipped.reason)?;

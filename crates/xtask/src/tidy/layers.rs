@@ -12,7 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arqon-scenario", &["arqon-proto"]),
     ("arqon-shield", &["arqon-presence", "arqon-proto"]),
     ("arqon-stack", &["arqon-shield"]),
-    ("arq", &["arqon-client", "arqon-proto", "arqon-shield", "arqon-stack"]),
+    ("arq", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
     ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
     ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
     ("arqon-differential", &["arqon-presence", "arqon-proto", "arqon-stack"]),
