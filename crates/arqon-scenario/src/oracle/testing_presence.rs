@@ -115,6 +115,28 @@ fn a_second_session_that_could_not_be_seen_excuses_the_leave_of_the_first() {
 }
 
 #[test]
+fn a_lost_connection_has_its_grace() {
+    let kept = |more: &[Vec<Record>]| judged(&["grace_is_kept"], more);
+    let lost = |t_ms| vec![rec(t_ms, 2, Kind::Closed, What::Other, 0)];
+    assert_eq!(kept(&[lost(20_000), vec![left(25_010)]]), [""; 0], "it is over");
+    assert_eq!(kept(&[lost(20_000), vec![left(20_100)]]), ["grace_is_kept"]);
+    let told_why = vec![rec(20_000, 2, Kind::Closed, What::Other, 0).code(4505)];
+    assert_eq!(kept(&[told_why, vec![left(20_100)]]), [""; 0], "the Shield ended it, perhaps long before");
+    let leave = |t_ms| vec![rec(t_ms, 2, Kind::Invoke, What::Unsubscribe, 5).room("lobby")];
+    assert_eq!(kept(&[leave(20_000), lost(20_500), vec![left(20_600)]]), [""; 0], "it went on purpose");
+    let cut = fault(15_000, 19_000, FaultKind::Hold, Some(Node::Client(0)), Some(S1));
+    assert_eq!(
+        kept(&[cut, lost(20_000), vec![left(20_100)]]),
+        [""; 0],
+        "its Shield may have seen the end before"
+    );
+    let mut back = [connect(21_000, 2, "acme", 600_000), subscribe(21_005, 2, 2)].concat();
+    back.iter_mut().for_each(|r| r.conn = 2);
+    let goes = vec![Record { conn: 2, ..rec(22_000, 2, Kind::Invoke, What::Unsubscribe, 3).room("lobby") }];
+    assert_eq!(kept(&[lost(20_000), back, goes, vec![left(22_100)]]), [""; 0], "it came back, and went");
+}
+
+#[test]
 fn who_is_dead_leaves_once_and_in_time() {
     let kill = || fault(20_000, 0, FaultKind::Kill, Some(S1), None);
     let once = |more: Vec<Record>| judged(&["left_once"], &[kill(), more]);

@@ -316,6 +316,9 @@ impl<S: Stream> ConnHost<'_, S> {
         }
         let Some(entry) = self.state.rooms.get_mut(room) else { return };
         entry.waiting.retain(|waiting| waiting.conn != self.key);
+        if clean && planted::is(Bug::KeepMember) {
+            return;
+        }
         if let Some(Membership { at, .. }) = self.io.rooms.take(room) {
             let members = &mut entry.members[half(self.encoding)];
             let gone = members.swap_remove(at as usize);
