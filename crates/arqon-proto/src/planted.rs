@@ -43,7 +43,7 @@ bugs! {
     ForgetStale "forget_stale" "Nobody is told that presence is stale."
         ["stale_is_told" in "brains_gone"];
     ForgetTails "forget_tails" "Tails are never sent: a loss that nothing follows stays unknown."
-        ["acked_delivered_or_gap" in "shield_cut_from_all"];
+        ["acked_delivered_or_gap" in "last_words"];
     IgnoreGrace "ignore_grace" "A lost socket leaves presence at once, as if it had said goodbye."
         ["grace_is_kept" in "churn"];
     IgnoreNoEcho "ignore_no_echo" "Who asked not to hear itself hears itself."
@@ -65,7 +65,7 @@ bugs! {
     RefreshKeepsEnd "refresh_keeps_end" "A refresh is answered, and the old token's end stays in force."
         ["no_early_expiry" in "token_expiry_skew"];
     ResurrectOld "resurrect_old" "An old join that comes after its leave shows the session again."
-        ["left_once" in "brain_late"];
+        ["left_once" in "brain_cut"];
     ReuseStamps "reuse_stamps" "Stamps begin anew when the spine comes back."
         ["live_after_spine" in "spine_down"];
     SkipExpiry "skip_expiry" "A token never runs out."
@@ -73,7 +73,7 @@ bugs! {
     SkipPublishGrant "skip_publish_grant" "A publish needs no grant."
         ["no_effect_without_grant" in "smoke"];
     TailOneShort "tail_one_short" "A tail is read like a stamp: of what is lost at the end, one is not counted."
-        ["acked_delivered_or_gap" in "shield_cut_from_all"];
+        ["acked_delivered_or_gap" in "last_words"];
     UnboundedSlowQueue "unbounded_slow_queue" "The egress of a slow client grows without bound."
         ["bounded_queues" in "slow_consumer"];
     WrongCloseCode "wrong_close_code" "A slow consumer is closed as if it had not answered a ping."

@@ -192,21 +192,26 @@ fn an_expired_token_publishes_nothing_by_the_clock_of_its_shield() {
 
 #[test]
 fn a_token_counts_until_its_end() {
-    let closed = |t_ms| rec(t_ms, 2, Kind::Closed, What::Other, 0).code(4002);
-    let again = Record { conn: 2, ..rec(9_000, 2, Kind::Ok, What::Connect, 1) };
     let at = |t_ms, more: Vec<Record>| {
-        let silent = |r: &Record| r.actor == 2 && r.t_ms > 8_000;
-        changed(silent, [vec![closed(t_ms), again.clone()], more].concat())
+        let closed = rec(t_ms, 3, Kind::Closed, What::Other, 0).code(4002);
+        let left = Record { actor: 3, ..Record::world(t_ms, Kind::Invoke, What::Leave) };
+        with([vec![closed, left], more].concat())
     };
     assert_eq!(at(8_000, vec![]), ["no_early_expiry"], "it had 52 seconds left");
-    let skew =
-        |offset_ms| Record { offset_ms, shield: Some(0), ..Record::world(7_500, Kind::Info, What::Skew) };
-    assert_eq!(at(8_000, vec![skew(52_500)]), ["no_publish_after_expiry"], "by that clock it is over");
-    assert_eq!(at(8_000, vec![skew(51_000)]), ["no_early_expiry"], "by that clock it is not");
+    let skew = |offset_ms| {
+        let line = |t_ms, offset_ms| Record {
+            offset_ms,
+            shield: Some(0),
+            ..Record::world(t_ms, Kind::Info, What::Skew)
+        };
+        vec![line(7_500, offset_ms), line(8_500, 0)]
+    };
+    assert_eq!(at(8_000, skew(52_000)), [""; 0], "by that clock it is over");
+    assert_eq!(at(8_000, skew(51_999)), ["no_early_expiry"], "by that clock it is not");
     let refresh = |expires_in_ms| {
-        let ask = rec(120, 2, Kind::Invoke, What::Refresh, 8);
+        let ask = rec(120, 3, Kind::Invoke, What::Refresh, 8);
         let ask = Record { expires_ms: Some(EPOCH_MS + expires_in_ms), ..ask };
-        vec![ask, rec(130, 2, Kind::Ok, What::Refresh, 8)]
+        vec![ask, rec(130, 3, Kind::Ok, What::Refresh, 8)]
     };
     assert_eq!(at(8_000, refresh(7_900)), [""; 0], "the new token ends sooner");
     assert_eq!(at(8_000, refresh(9_500)), ["no_early_expiry"]);
