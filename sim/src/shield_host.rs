@@ -7,18 +7,22 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arqon_proto::id::ShieldId;
 use arqon_scenario::Node;
+use arqon_scenario::operate::Order;
 use arqon_scenario::rng::Rng;
 use arqon_shield::app::{Control, Env, Shield};
 use arqon_shield::config::Config;
-use arqon_shield::embedded::presence_peer;
+use arqon_shield::embedded::storing_peer;
 use arqon_shield::env::Entropy;
 use serde::Deserialize as _;
 use turmoil::Sim;
 
 use crate::clock::{SimClock, SimEntropy};
-use crate::driver::PORT;
-use crate::net::SimListener;
+use crate::net::{PORT, SimListener};
+use crate::operate::{Desk, desk};
+use crate::process::Brake;
+use crate::recorder::Recorder;
 use crate::token;
+use crate::valkey::Line;
 
 /// Shards of every Shield: two, on one thread, so that what passes between shards is simulated too.
 const SHARDS: i64 = 2;
@@ -30,18 +34,33 @@ pub(crate) struct ShieldHost {
     pub(crate) clock: SimClock,
     /// The most that may wait for one socket, in bytes.
     pub(crate) egress_bytes_max: u64,
-    control: Rc<RefCell<Option<Control>>>,
+    pub(crate) brake: Brake,
+    running: Rc<RefCell<Option<(Control, Desk)>>>,
 }
 
 impl ShieldHost {
+    /// Tells the process, if it runs, to drain and end, as SIGTERM does.
+    pub(crate) fn terminate(&self) {
+        if let Some((control, _)) = &*self.running.borrow() {
+            control.drain();
+        }
+    }
+
+    /// Takes an operator's order, if the Shield runs and is ready.
+    pub(crate) fn takes(&self, order: &Order) -> bool {
+        let running = self.running.borrow();
+        let ready = running.as_ref().filter(|(control, _)| control.status().readiness().ready);
+        ready.is_some_and(|(_, desk)| desk.try_send(order.clone()).is_ok())
+    }
+
     /// The fullest egress queue so far, if the Shield runs.
     pub(crate) fn egress_bytes_peak(&self) -> Option<u64> {
-        self.control.borrow().as_ref().map(Control::egress_bytes_peak)
+        self.running.borrow().as_ref().map(|(control, _)| control.egress_bytes_peak())
     }
 
     /// Whether the Shield, if it runs, says that it is ready, and what it misses.
     pub(crate) fn readiness(&self) -> Option<(bool, Option<String>)> {
-        let readiness = self.control.borrow().as_ref()?.status().readiness();
+        let readiness = self.running.borrow().as_ref()?.0.status().readiness();
         let missing = readiness.checks.iter().filter(|check| !check.ok);
         let missing: Vec<String> = missing.map(|check| format!("{}: {}", check.name, check.reason)).collect();
         Some((readiness.ready, (!missing.is_empty()).then(|| missing.join("; "))))
@@ -49,7 +68,7 @@ impl ShieldHost {
 
     /// Its process has ended.
     pub(crate) fn died(&self) {
-        self.control.replace(None);
+        self.running.replace(None);
     }
 }
 
@@ -67,11 +86,11 @@ pub(crate) fn config(node: Node, overlay: &toml::Table) -> anyhow::Result<Config
 }
 
 /// `shield-0` for shield.0: names have no dots.
-fn name(node: Node) -> String {
+pub(crate) fn name(node: Node) -> String {
     node.to_string().replace('.', "-")
 }
 
-fn lay_over(table: &mut toml::Table, overlay: &toml::Table) {
+pub(crate) fn lay_over(table: &mut toml::Table, overlay: &toml::Table) {
     for (key, value) in overlay {
         match (table.get_mut(key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
@@ -95,52 +114,76 @@ pub(crate) fn add_shield(
     seed: u64,
     number: u32,
     overlay: &toml::Table,
+    recorder: &Recorder,
 ) -> anyhow::Result<ShieldHost> {
     let node = Node::Shield(number);
     let config = config(node, overlay)?;
     token::verifier()?; // So that the host below cannot fail by it.
-    let clock = SimClock::default();
-    let control = Rc::new(RefCell::new(None));
+    let (clock, brake) = (SimClock::default(), Brake::default());
+    let running = Rc::new(RefCell::new(None));
     let egress_bytes_max = config.limits.egress_bytes_max.bytes() as u64;
-    let host = ShieldHost { number, clock: clock.clone(), egress_bytes_max, control: Rc::clone(&control) };
+    let (of_host, its_brake) = (clock.clone(), brake.clone());
+    let host = ShieldHost { number, clock, egress_bytes_max, brake, running: Rc::clone(&running) };
     let entropy = Rc::new(RefCell::new(entropies(seed, node)));
+    let recorder = recorder.clone();
     sim.host(node.to_string(), move || {
-        let (config, clock, control) = (config.clone(), clock.clone(), Rc::clone(&control));
-        let entropy = Rc::clone(&entropy);
+        let (config, clock, recorder) = (config.clone(), of_host.clone(), recorder.clone());
+        let (entropy, running, brake) = (Rc::clone(&entropy), Rc::clone(&running), its_brake.clone());
         async move {
             let listener = turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?;
-            let spine = crate::spine_link::connect(entropy.borrow_mut()());
-            let entropy = Box::new(move || entropy.borrow_mut()());
-            let env = Env { clock: Arc::new(clock), entropy, spine };
-            let shield = Shield::assemble(config, token::verifier()?, env);
-            control.replace(Some(shield.control.clone()));
-            shield.run_local(SimListener(listener)).await;
-            Ok(())
+            let verifier = token::verifier()?;
+            let process = async {
+                let spine = crate::spine_link::connect(entropy.borrow_mut()());
+                let entropy = Rc::clone(&entropy);
+                let entropy = Box::new(move || entropy.borrow_mut()());
+                let shield =
+                    Shield::assemble(config, verifier, Env { clock: Arc::new(clock), entropy, spine });
+                let control = shield.control.clone();
+                let (desk, orders) = desk(control.clone(), recorder);
+                running.replace(Some((control.clone(), desk)));
+                tokio::task::spawn_local(orders);
+                tokio::task::spawn_local(async move {
+                    control.drain_ordered().await;
+                    control.drain();
+                });
+                shield.run_local(SimListener(listener)).await;
+            };
+            brake.run(process).await;
+            // The process has ended and its host has not: whoever comes is refused.
+            running.replace(None);
+            std::future::pending().await
         }
     });
     Ok(host)
 }
 
-/// Adds a presence peer.
+/// Adds a presence peer that writes down what it shares. Returns what can stop it.
 pub(crate) fn add_brain(
     sim: &mut Sim<'_>,
     seed: u64,
     number: u32,
     overlay: &toml::Table,
-) -> anyhow::Result<()> {
+    valkey: Line,
+) -> anyhow::Result<Brake> {
     let node = Node::Brain(number);
     let config = config(node, overlay)?;
     let id = ShieldId::parse(&name(node))?;
     let entropy = Rc::new(RefCell::new(entropies(seed, node)));
+    let brake = Brake::default();
+    let its_brake = brake.clone();
     sim.host(node.to_string(), move || {
         let (config, id, entropy) = (config.clone(), id.clone(), Rc::clone(&entropy));
+        let (valkey, brake) = (valkey.clone(), its_brake.clone());
         async move {
-            let spine = crate::spine_link::connect(entropy.borrow_mut()());
-            let clock = Arc::new(SimClock::default());
-            let entropy = entropy.borrow_mut()();
-            presence_peer(&config, id, spine, clock, entropy).await;
+            let process = async {
+                let spine = crate::spine_link::connect(entropy.borrow_mut()());
+                let clock = Arc::new(SimClock::default());
+                let entropy = entropy.borrow_mut()();
+                storing_peer(&config, id, spine, clock, entropy, valkey).await;
+            };
+            brake.run(process).await;
             Ok(())
         }
     });
-    Ok(())
+    Ok(brake)
 }

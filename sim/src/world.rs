@@ -1,21 +1,26 @@
 //! One world: hosts on the simulated network, a plan performed on them, and the history that comes of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use arqon_scenario::format::{FaultKind, Scenario};
 use arqon_scenario::history::Broken;
+use arqon_scenario::operate::Order;
 use arqon_scenario::plan::{Do, EPOCH_MS, Op, Plan};
 use arqon_scenario::{Kind, Node, Record, What};
 use turmoil::{Builder, Sim};
 
-use crate::driver::{Client, Stage};
-use crate::faults::{Active, Links};
+use crate::driver::{Client, Stage, parts};
+use crate::faults::Active;
+use crate::links::Links;
+use crate::net::SimGround;
+use crate::process::Brake;
 use crate::recorder::Recorder;
 use crate::shield_host::{ShieldHost, add_brain, add_shield};
 use crate::token::Mint;
+use crate::valkey::Valkey;
 
 /// How often queues are looked into.
 const PROBE_MS: u64 = 100;
@@ -35,7 +40,13 @@ struct World<'a> {
     ops: VecDeque<Op>,
     links: Links,
     shields: Vec<ShieldHost>,
+    /// What stops a process, for each that can be stopped.
+    brakes: BTreeMap<Node, Brake>,
+    /// Orders that no Shield could take yet.
+    orders: VecDeque<Order>,
     recorder: Recorder,
+    /// How far off each Shield's wall clock is, as it was written down.
+    offsets: Vec<i64>,
     /// The fullest egress queue that was written down, for each Shield.
     peaks: Vec<u64>,
     /// The readiness that was written down, for each Shield.
@@ -51,17 +62,23 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
     let recorder = Recorder::default();
     let broker = crate::spine_link::add_broker(&mut sim, &recorder);
     let topology = &scenario.topology;
+    let (valkey, mut brakes) = (Valkey::default(), BTreeMap::new());
     let mut nodes = vec![Node::Spine];
     for number in 0..topology.brains {
-        add_brain(&mut sim, plan.seed, number, &scenario.config)?;
-        nodes.push(Node::Brain(number));
+        let node = Node::Brain(number);
+        let line = valkey.line(node, plan.seed, &recorder);
+        brakes.insert(node, add_brain(&mut sim, plan.seed, number, &scenario.config, line)?);
+        nodes.push(node);
     }
     let mut shields = Vec::new();
     for number in 0..topology.shields {
-        shields.push(add_shield(&mut sim, plan.seed, number, &scenario.config)?);
+        let shield = add_shield(&mut sim, plan.seed, number, &scenario.config, &recorder)?;
+        brakes.insert(Node::Shield(number), shield.brake.clone());
         nodes.push(Node::Shield(number));
+        shields.push(shield);
     }
     let stage = Rc::new(Stage {
+        ground: SimGround,
         seed: plan.seed,
         shields: topology.shields,
         views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
@@ -69,13 +86,14 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         recorder: recorder.clone(),
     });
     for host in 0..topology.client_hosts {
-        add_clients(&mut sim, &stage, plan, host, twist);
+        brakes.insert(Node::Client(host), add_clients(&mut sim, &stage, plan, host, twist));
         nodes.push(Node::Client(host));
     }
     let ops = plan.ops.iter().filter(|op| op.actor == 0).cloned().collect();
     let (peaks, readiness) = (vec![0; shields.len()], vec![(true, None); shields.len()]);
-    let links = Links::new(nodes, broker);
-    let mut world = World { sim, ops, links, shields, recorder, peaks, readiness };
+    let links = Links::new(nodes, topology, plan.seed, broker, valkey);
+    let (offsets, orders) = (vec![0; shields.len()], VecDeque::new());
+    let mut world = World { sim, ops, links, shields, brakes, orders, recorder, offsets, peaks, readiness };
     world.run(plan)?;
     Ok(world.recorder.finish())
 }
@@ -98,37 +116,38 @@ fn build(scenario: &Scenario, plan: &Plan) -> Sim<'static> {
         .build()
 }
 
-fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twist: Twist) {
+fn add_clients(
+    sim: &mut Sim<'_>,
+    stage: &Rc<Stage<SimGround>>,
+    plan: &Plan,
+    host: u32,
+    twist: Twist,
+) -> Brake {
     let mut here: Vec<_> = plan.actors.iter().filter(|actor| actor.host == host).cloned().collect();
     if twist.hash_iteration {
         here = crate::meta::shuffled_by_a_hash_map(here);
     }
-    // Each actor's own operations, and what befalls everybody.
-    let drops: Vec<Op> = plan.ops.iter().filter(|op| befalls_all(op)).cloned().collect();
-    let mut parts = vec![drops; here.len()];
-    for (actor, ops) in here.iter().zip(&mut parts) {
-        ops.iter_mut().for_each(|op| op.r#do = Do::Drop);
-        ops.extend(plan.ops.iter().filter(|op| op.actor == actor.id).cloned());
-        ops.sort_by_key(|op| op.t_ms);
-    }
-    let stage = Rc::clone(stage);
+    let mut parts = parts(plan);
+    let parts: Vec<_> = here.iter().map(|actor| parts.remove(&actor.id).unwrap_or_default()).collect();
+    let (stage, brake) = (Rc::clone(stage), Brake::default());
+    let its_brake = brake.clone();
     sim.host(Node::Client(host).to_string(), move || {
         let clients: Vec<_> =
             here.iter().zip(&parts).map(|(actor, ops)| (actor.clone(), ops.clone())).collect();
-        let stage = Rc::clone(&stage);
+        let (stage, brake) = (Rc::clone(&stage), its_brake.clone());
         async move {
-            for (actor, ops) in clients {
-                tracing::trace!(actor = actor.id, "enters");
-                tokio::task::spawn_local(Client::new(&stage, &actor, ops.into()).run());
-            }
-            std::future::pending::<()>().await;
+            let process = async {
+                for (actor, ops) in clients {
+                    tracing::trace!(actor = actor.id, "enters");
+                    tokio::task::spawn_local(Client::new(&stage, &actor, ops).run());
+                }
+                std::future::pending::<()>().await;
+            };
+            brake.run(process).await;
             Ok(())
         }
     });
-}
-
-fn befalls_all(op: &Op) -> bool {
-    matches!(op.r#do, Do::Fault { kind: FaultKind::DropAll, .. })
+    brake
 }
 
 impl World<'_> {
@@ -141,6 +160,15 @@ impl World<'_> {
                 if let Some(op) = self.ops.pop_front() {
                     self.world_op(op.r#do, now_ms);
                 }
+            }
+            self.links.step(now_ms, &self.sim);
+            self.watch_clocks(now_ms);
+            while self
+                .orders
+                .front()
+                .is_some_and(|order| self.shields.iter().any(|shield| shield.takes(order)))
+            {
+                self.orders.pop_front();
             }
             if now_ms >= plan.quiet_ms && !quiet {
                 quiet = true;
@@ -162,27 +190,66 @@ impl World<'_> {
 
     fn world_op(&mut self, what: Do, now_ms: u64) {
         match what {
-            Do::Fault { number, kind, node, peer, offset_ms, side } => {
+            Do::Fault { number, kind, node, peer, strength, side } => {
                 let broken = Broken { number, kind, node, peer, side };
                 self.tell_fault(now_ms, Kind::Invoke, &broken);
-                let fault = Active(broken);
-                self.links.begin(number, fault.clone(), &self.sim);
+                let fault = Active { broken, strength };
+                self.links.begin(fault.clone(), &self.sim);
                 if let Some(host) = fault.host_off() {
                     self.sim.crash(host.to_string());
                     self.forget_control(host);
                 }
-                self.skew(&fault, offset_ms, now_ms);
+                self.befall(&fault, now_ms);
             }
             Do::Undo { number } => {
                 let Some(fault) = self.links.end(number, &self.sim) else { return };
-                self.tell_fault(now_ms, Kind::Ok, &fault.0);
-                if let Some(host) = fault.host_off().filter(|host| !self.links.is_off(*host)) {
-                    self.sim.bounce(host.to_string());
+                self.tell_fault(now_ms, Kind::Ok, &fault.broken);
+                if let Some(host) = fault.keeps_off().filter(|host| !self.links.is_off(*host)) {
+                    self.restart(host);
                 }
-                self.skew(&fault, 0, now_ms);
+                self.relieve(&fault, now_ms);
             }
+            Do::Operate { order } => self.orders.push_back(order),
             _ => {}
         }
+    }
+
+    /// What a fault does to processes and clocks.
+    fn befall(&mut self, fault: &Active, now_ms: u64) {
+        let Active { broken, strength } = fault;
+        let shield = self.shields.iter().find(|shield| broken.node == Some(Node::Shield(shield.number)));
+        match (broken.kind, shield, broken.node) {
+            (FaultKind::Terminate, Some(shield), _) => shield.terminate(),
+            (FaultKind::ClockSkew, Some(shield), _) => shield.clock.skew(strength.offset_ms),
+            (FaultKind::ClockDrift, Some(shield), _) => shield.clock.drift(strength.drift_ppm, now_ms),
+            (FaultKind::ConnReset, _, Some(node)) => crate::net::reset(node, broken.peer),
+            (FaultKind::Pause, _, Some(node)) => self.brakes.get(&node).into_iter().for_each(Brake::stop),
+            _ => {}
+        }
+        self.watch_clocks(now_ms);
+    }
+
+    fn relieve(&mut self, fault: &Active, now_ms: u64) {
+        let node = fault.broken.node;
+        let shield = self.shields.iter().find(|shield| node == Some(Node::Shield(shield.number)));
+        match (fault.broken.kind, shield) {
+            (FaultKind::ClockSkew, Some(shield)) => shield.clock.skew(0),
+            (FaultKind::ClockDrift, Some(shield)) => shield.clock.drift(0, now_ms),
+            _ => {}
+        }
+        if let Some(node) = fault.stops().filter(|node| !self.links.is_stopped(*node)) {
+            self.brakes.get(&node).into_iter().for_each(Brake::release);
+        }
+        self.watch_clocks(now_ms);
+    }
+
+    /// A new process on a host, also if the one before has not ended yet.
+    fn restart(&mut self, host: Node) {
+        self.sim.crash(host.to_string());
+        self.forget_control(host);
+        // The stop was of the process before.
+        self.brakes.get(&host).into_iter().for_each(Brake::release);
+        self.sim.bounce(host.to_string());
     }
 
     fn tell_fault(&self, now_ms: u64, kind: Kind, broken: &Broken) {
@@ -194,12 +261,15 @@ impl World<'_> {
         self.shields.iter().filter(|shield| Node::Shield(shield.number) == host).for_each(ShieldHost::died);
     }
 
-    fn skew(&mut self, fault: &Active, offset_ms: i64, now_ms: u64) {
-        let (FaultKind::ClockSkew, Some(Node::Shield(number))) = (fault.0.kind, fault.0.node) else { return };
-        if let Some(shield) = self.shields.iter().find(|s| s.number == number) {
-            shield.clock.skew(offset_ms);
-            let moved = Record::world(now_ms, Kind::Info, What::Skew);
-            self.recorder.add(Record { shield: Some(number), offset_ms, ..moved });
+    /// Writes down how far off the Shields' wall clocks are, whenever that changes.
+    fn watch_clocks(&mut self, now_ms: u64) {
+        for (shield, told) in self.shields.iter().zip(&mut self.offsets) {
+            let offset_ms = shield.clock.offset_ms(now_ms);
+            if offset_ms != *told {
+                *told = offset_ms;
+                let moved = Record::world(now_ms, Kind::Info, What::Skew);
+                self.recorder.add(Record { shield: Some(shield.number), offset_ms, ..moved });
+            }
         }
     }
 

@@ -318,6 +318,19 @@ impl Shared {
         Ok(news)
     }
 
+    /// Merges all that another one holds.
+    pub fn absorb(&mut self, other: &Self, wall_ms: u64) -> News {
+        let mut news = News { settings: self.set(other.settings.clone()), ..News::default() };
+        for revocation in other.revoked() {
+            match self.revoke(&revocation, wall_ms) {
+                Some(true) => news.revoked.push(revocation),
+                Some(false) => {}
+                None => news.refused += 1,
+            }
+        }
+        news
+    }
+
     /// Everything as messages; the last one asks `pull` for all it has.
     pub(crate) fn pages(&self, pull: &str) -> Vec<pb::Shared> {
         let mut pages = pages(self.settings.version.gt(&0).then_some(&self.settings), self.revoked());

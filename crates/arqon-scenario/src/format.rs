@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::{Node, Rate, Span};
+pub use crate::fault::{Fault, FaultKind, Strength};
+pub use crate::operate::Operate;
+use crate::values::{Rate, Span};
 
 /// The schema this version reads.
 pub const SCHEMA: &str = "arqon.scenario/1";
@@ -44,6 +46,9 @@ pub struct Scenario {
     /// What breaks.
     #[serde(rename = "fault", default)]
     pub faults: Vec<Fault>,
+    /// What operators do.
+    #[serde(rename = "operate", default)]
+    pub operates: Vec<Operate>,
     /// When everything is well again.
     #[serde(default)]
     pub heal: Heal,
@@ -235,56 +240,6 @@ pub enum ActorKind {
     Normal,
     /// It tries rooms and tenants that its token does not grant.
     Hostile,
-}
-
-/// One thing that breaks.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// When.
-    pub at: Span,
-    /// How long; then it is undone. Without it: until the heal (`kill`: for good).
-    pub r#for: Option<Span>,
-    /// What.
-    pub r#do: FaultKind,
-    /// Where; not for what befalls the spine, and `drop_all`.
-    pub node: Option<Node>,
-    /// The other end of a `partition`, `hold` or `unheard`; without it: every other node.
-    pub peer: Option<Node>,
-    /// One side of a `spine_split`; all other nodes are the other.
-    #[serde(default)]
-    pub side: Vec<Node>,
-    /// For `clock_skew`: how far the wall clock is off, in milliseconds.
-    #[serde(default)]
-    pub offset_ms: i64,
-}
-
-/// The kinds of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// A cut longer than TCP's patience: what is sent is lost, connections over it are dead.
-    Partition,
-    /// A cut that TCP survives: what is sent waits.
-    Hold,
-    /// Power off, and on again when it is undone.
-    Crash,
-    /// `kill -9`: the process ends, its peers are told so, and it is never started again.
-    Kill,
-    /// The spine's broker is off.
-    SpineDown,
-    /// The spine's broker stands still: connections stand, and nothing comes of them until it goes on.
-    SpineFrozen,
-    /// The spine falls in two, as a cluster does: all connections stand, but the sides do not hear each other.
-    SpineSplit,
-    /// What one node says on the spine does not reach another, as if a route in a cluster were lost; its connection stands.
-    Unheard,
-    /// One node cannot reach the spine.
-    SpinePartition,
-    /// A Shield's wall clock is off by `offset_ms`.
-    ClockSkew,
-    /// Every client loses its socket in the same millisecond.
-    DropAll,
 }
 
 /// When everything is well again.

@@ -168,6 +168,8 @@ pub enum What {
     Ready,
     /// World: a control message on the spine that says how a Shield stands with a Brain; see `note`.
     Control,
+    /// World: an operator orders (`invoke`), and it is done (`ok`) or not (`fail`); `note` says what.
+    Operate,
     /// World: a fault begins.
     Fault,
     /// World: all faults are undone.

@@ -5,8 +5,10 @@
 //! down a [`Record`] for whatever a client could see. [`oracle::judge`] reads that history and nothing else.
 
 pub mod account;
+mod fault;
 pub mod format;
 pub mod history;
+pub mod operate;
 pub mod oracle;
 pub mod payload;
 pub mod plan;

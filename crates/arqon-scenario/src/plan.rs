@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{ActorKind, Cohort, Encoding, Fault, FaultKind, Scenario, Watch};
+use crate::format::{ActorKind, Cohort, Encoding, Fault, FaultKind, Scenario, Strength, Watch};
+use crate::operate::Order;
 use crate::rng::Rng;
 use crate::values::Node;
 
@@ -126,11 +127,17 @@ pub enum Do {
         node: Option<Node>,
         /// The other end.
         peer: Option<Node>,
-        /// For a clock.
-        offset_ms: i64,
+        /// How strong it is.
+        #[serde(default)]
+        strength: Strength,
         /// One side of a split.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         side: Vec<Node>,
+    },
+    /// World: an operator orders something.
+    Operate {
+        /// What.
+        order: Order,
     },
     /// World: a fault ends.
     Undo {
@@ -150,6 +157,10 @@ pub fn compile(scenario: &Scenario, seed: u64) -> Plan {
     for (number, fault) in scenario.faults.iter().enumerate() {
         plan_fault(&mut plan, u32::try_from(number).unwrap_or(u32::MAX), fault, heal_ms);
     }
+    for (number, operate) in scenario.operates.iter().enumerate() {
+        let (t_ms, order) = operate.draw(&mut Rng::new(seed, &format!("operate {number}")));
+        plan.ops.push(Op { t_ms, actor: 0, r#do: Do::Operate { order } });
+    }
     for cohort in &scenario.actors {
         for index in 0..cohort.count {
             let mut rng = Rng::new(seed, &format!("actor {} {index}", cohort.id));
@@ -166,10 +177,12 @@ fn plan_fault(plan: &mut Plan, number: u32, fault: &Fault, heal_ms: u64) {
     let mut rng = Rng::new(plan.seed, &format!("fault {number}"));
     let t_ms = fault.at.draw(&mut rng);
     let until_ms = fault.r#for.map_or(heal_ms, |span| (t_ms + span.draw(&mut rng)).min(heal_ms));
-    let Fault { node, peer, offset_ms, r#do: kind, .. } = *fault;
+    let Fault { node, peer, r#do: kind, .. } = *fault;
+    let strength = fault.strength();
     let side = fault.side.clone();
-    plan.ops.push(Op { t_ms, actor: 0, r#do: Do::Fault { number, kind, node, peer, offset_ms, side } });
-    if !matches!(kind, FaultKind::DropAll | FaultKind::Kill) {
+    plan.ops.push(Op { t_ms, actor: 0, r#do: Do::Fault { number, kind, node, peer, strength, side } });
+    let for_good = kind == FaultKind::Terminate && fault.r#for.is_none();
+    if !kind.has_no_end() && !for_good {
         plan.ops.push(Op { t_ms: until_ms.max(t_ms + 1), actor: 0, r#do: Do::Undo { number } });
     }
 }
@@ -265,80 +278,4 @@ fn moments(from: u64, until: u64, mean_ms: f64, rng: &mut Rng) -> Vec<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sha2::{Digest, Sha256};
-
-    const TEXT: &str = r#"
-schema = "arqon.scenario/1"
-why = "a test"
-duration = "10s"
-[[actor]]
-id = "chat"
-count = 3
-encoding = "mixed"
-tenants = ["acme", "globex"]
-rooms = { fixed = ["lobby"], per_actor = 2, of = 4 }
-arrive = "2s"
-publish = { rate = "2/s", size = [16, 64] }
-churn = { rejoin = "0.2/s", drop = "0.1/s" }
-read_stall = { at = "4s", for = "2s..3s" }
-[[actor]]
-id = "thief"
-kind = "hostile"
-leave = "9s"
-rooms = { fixed = ["lobby"] }
-publish = { rate = "1/s" }
-[[fault]]
-at = "3s..5s"
-for = "1s"
-do = "partition"
-node = "client.0"
-[check]
-liveness = { publish_ok = "3s" }
-"#;
-
-    fn plan(text: &str, seed: u64) -> Plan {
-        compile(&Scenario::parse(text).expect("the test's scenario is good"), seed)
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_plan_for_ever() {
-        let json = serde_json::to_string(&plan(TEXT, 7)).expect("a plan is JSON");
-        let hash: String = Sha256::digest(&json)[..8].iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(
-            hash, "fbf82b48344a1ef0",
-            "every recorded seed means something else now: say so in the changelog"
-        );
-        assert_ne!(plan(TEXT, 7), plan(TEXT, 8));
-    }
-
-    #[test]
-    fn a_plan_is_sorted_and_everyone_acts_within_its_time() {
-        for seed in 0..50 {
-            let plan = plan(TEXT, seed);
-            assert!(plan.ops.is_sorted_by_key(|op| op.t_ms));
-            assert_eq!((plan.quiet_ms, plan.end_ms), (10_000, 18_000));
-            for actor in &plan.actors {
-                let mine: Vec<&Op> = plan.ops.iter().filter(|op| op.actor == actor.id).collect();
-                assert_eq!(mine[0].r#do, Do::Connect);
-                let last = mine[mine.len() - 1];
-                match &last.r#do {
-                    Do::Leave { .. } => assert_eq!((actor.cohort.as_str(), last.t_ms), ("thief", 9_000)),
-                    other => assert!(matches!(other, Do::Publish { .. }) && last.t_ms >= 13_000, "{other:?}"),
-                }
-            }
-            let undo = plan.ops.iter().find(|op| matches!(op.r#do, Do::Undo { .. })).expect("the fault ends");
-            assert!((4_000..=6_000).contains(&undo.t_ms));
-        }
-    }
-
-    #[test]
-    fn a_new_cohort_does_not_move_the_others() {
-        let more =
-            TEXT.replace("[[fault]]", "[[actor]]\nid = \"new\"\nrooms = { fixed = [\"x\"] }\n[[fault]]");
-        let (before, after) = (plan(TEXT, 3), plan(&more, 3));
-        let of = |plan: &Plan| plan.ops.iter().filter(|op| op.actor <= 4).cloned().collect::<Vec<_>>();
-        assert_eq!(of(&before), of(&after));
-    }
-}
+mod tests;

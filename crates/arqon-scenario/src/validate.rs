@@ -2,7 +2,7 @@
 
 use arqon_proto::id::{Room, Tenant};
 
-use crate::format::{Check, Cohort, Fault, FaultKind, SCHEMA, Scenario, Topology};
+use crate::format::{Check, Cohort, SCHEMA, Scenario, Topology};
 use crate::oracle;
 use crate::values::Node;
 
@@ -26,6 +26,9 @@ impl Scenario {
         }
         for fault in &self.faults {
             fault.validate(t).map_err(|e| format!("fault {:?}: {e}", fault.r#do))?;
+        }
+        for operate in &self.operates {
+            operate.validate(t).map_err(|e| format!("operate {:?}: {e}", operate.r#do))?;
         }
         self.check.validate(&self.actors)
     }
@@ -52,49 +55,16 @@ impl Cohort {
     }
 }
 
-impl Fault {
-    fn validate(&self, topology: &Topology) -> Result<(), String> {
-        for node in self.side.iter().copied().chain(self.node).chain(self.peer) {
-            let (n, of) = match node {
-                Node::Shield(n) => (n, topology.shields),
-                Node::Client(n) => (n, topology.client_hosts),
-                Node::Brain(n) => (n, topology.brains),
-                Node::Spine => (0, 1),
-            };
-            if n >= of {
-                return Err(format!("there is no {node}"));
-            }
+impl Topology {
+    /// Whether there is such a node.
+    pub(crate) fn has(&self, node: Node) -> bool {
+        match node {
+            Node::Shield(n) => n < self.shields,
+            Node::Client(n) => n < self.client_hosts,
+            Node::Brain(n) => n < self.brains,
+            Node::Spine | Node::Valkey => true,
         }
-        let fits = match self.r#do {
-            FaultKind::SpineDown | FaultKind::SpineFrozen | FaultKind::SpineSplit | FaultKind::DropAll => {
-                self.node.is_none()
-            }
-            FaultKind::ClockSkew => matches!(self.node, Some(Node::Shield(_))),
-            FaultKind::Crash => matches!(self.node, Some(Node::Shield(_) | Node::Brain(_))),
-            FaultKind::SpinePartition => on_spine(self.node),
-            FaultKind::Kill => matches!(self.node, Some(Node::Shield(_))),
-            FaultKind::Unheard => on_spine(self.node) && (self.peer.is_none() || on_spine(self.peer)),
-            FaultKind::Partition | FaultKind::Hold => self.node.is_some(),
-        };
-        if !fits {
-            return Err("`node` is missing or of the wrong kind".to_owned());
-        }
-        let split = self.r#do == FaultKind::SpineSplit;
-        if split == self.side.is_empty() || !self.side.iter().all(|node| on_spine(Some(*node))) {
-            return Err("`side` belongs to spine_split, and names Shields and Brains".to_owned());
-        }
-        if self.r#do == FaultKind::Kill && self.r#for.is_some() {
-            return Err("`for` makes no sense: what is killed stays dead; see crash".to_owned());
-        }
-        if self.offset_ms != 0 && self.r#do != FaultKind::ClockSkew {
-            return Err("`offset_ms` belongs to clock_skew".to_owned());
-        }
-        Ok(())
     }
-}
-
-fn on_spine(node: Option<Node>) -> bool {
-    matches!(node, Some(Node::Shield(_) | Node::Brain(_)))
 }
 
 impl Check {

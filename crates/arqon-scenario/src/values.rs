@@ -79,12 +79,16 @@ pub enum Node {
     Brain(u32),
     /// The spine's broker.
     Spine,
+    /// Where Brains write down what outlives them.
+    Valkey,
 }
 
 impl Node {
     fn parse(text: &str) -> Option<Self> {
-        if text == "spine" {
-            return Some(Self::Spine);
+        match text {
+            "spine" => return Some(Self::Spine),
+            "valkey" => return Some(Self::Valkey),
+            _ => {}
         }
         let (kind, number) = text.split_once('.')?;
         let number = number.parse().ok()?;
@@ -104,6 +108,7 @@ impl fmt::Display for Node {
             Self::Client(n) => write!(f, "client.{n}"),
             Self::Brain(n) => write!(f, "brain.{n}"),
             Self::Spine => f.write_str("spine"),
+            Self::Valkey => f.write_str("valkey"),
         }
     }
 }
@@ -121,7 +126,7 @@ macro_rules! from_text {
 from_text!(
     Span: "a time span such as \"3s\", \"250ms\" or \"3s..5s\"",
     Rate: "a rate such as \"2/s\" or \"6/m\"",
-    Node: "a node: \"shield.N\", \"client.N\", \"brain.N\" or \"spine\""
+    Node: "a node: \"shield.N\", \"client.N\", \"brain.N\", \"spine\" or \"valkey\""
 );
 
 impl serde::Serialize for Node {

@@ -28,6 +28,7 @@ pub enum Gauge {
     EgressBytes,
     SpineUp,
     Draining,
+    EgressPeak,
 }
 
 /// One value that only grows, with its labels.
@@ -128,24 +129,24 @@ impl Counter {
     /// Row of the table, and cell within the row.
     fn place(self) -> (usize, usize) {
         match self {
-            Self::Connects(result) => (5, result as usize),
-            Self::Closes(code) => (6, CloseCode::ALL.iter().position(|known| *known == code).unwrap_or(0)),
-            Self::Departures => (7, 0),
+            Self::Connects(result) => (6, result as usize),
+            Self::Closes(code) => (7, CloseCode::ALL.iter().position(|known| *known == code).unwrap_or(0)),
+            Self::Departures => (8, 0),
             Self::Commands(command, error) => {
                 let result = error.and_then(|code| ErrorCode::ALL.iter().position(|known| *known == code));
-                (8, command as usize * RESULTS + result.map_or(0, |index| index + 1))
+                (9, command as usize * RESULTS + result.map_or(0, |index| index + 1))
             }
-            Self::PublicationsReceived => (9, 0),
-            Self::Deliveries(Encoding::Json) => (10, 0),
-            Self::Deliveries(Encoding::Protobuf) => (10, 1),
-            Self::Dropped(reason) => (11, reason as usize),
-            Self::Duplicates => (12, 0),
-            Self::Gaps => (13, 0),
-            Self::SlowConsumers => (14, 0),
-            Self::BarrierTimeouts => (16, 0),
-            Self::SpineConnects => (17, 0),
-            Self::SpineDropped => (18, 0),
-            Self::SpineRefused => (19, 0),
+            Self::PublicationsReceived => (10, 0),
+            Self::Deliveries(Encoding::Json) => (11, 0),
+            Self::Deliveries(Encoding::Protobuf) => (11, 1),
+            Self::Dropped(reason) => (12, reason as usize),
+            Self::Duplicates => (13, 0),
+            Self::Gaps => (14, 0),
+            Self::SlowConsumers => (15, 0),
+            Self::BarrierTimeouts => (17, 0),
+            Self::SpineConnects => (18, 0),
+            Self::SpineDropped => (19, 0),
+            Self::SpineRefused => (20, 0),
         }
     }
 
@@ -155,7 +156,7 @@ impl Counter {
     }
 }
 
-const BARRIER_ROW: usize = 15;
+const BARRIER_ROW: usize = 16;
 
 /// The cells of all shards. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -145,6 +145,7 @@ async fn each_increment_appears_in_its_own_series() {
         (Gauge::EgressBytes, "egress_bytes"),
         (Gauge::SpineUp, "spine_up"),
         (Gauge::Draining, "draining"),
+        (Gauge::EgressPeak, "egress_peak_bytes"),
     ] {
         shard.shift(gauge, 5);
         assert!(get(&status, "/metrics").await.1.contains(&format!("\narqon_shield_{name} 5\n")), "{name}");

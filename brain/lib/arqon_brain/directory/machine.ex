@@ -21,6 +21,7 @@ defmodule ArqonBrain.Directory.Machine do
         state
         | warm_at: now.mono_ms + state.table.lease,
           beacon_at: now.mono_ms,
+          look_at: now.mono_ms,
           sync_at: now.mono_ms + state.sync
       },
       now
@@ -39,6 +40,7 @@ defmodule ArqonBrain.Directory.Machine do
           warm_at: now.mono_ms + state.table.lease,
           table: LeaseTable.forgive(state.table, now.mono_ms),
           beacon_at: now.mono_ms,
+          look_at: now.mono_ms,
           sync_at: now.mono_ms,
           stale: true
       },
@@ -61,7 +63,8 @@ defmodule ArqonBrain.Directory.Machine do
   @spec next_timeout(State.t()) :: non_neg_integer
   def next_timeout(state) do
     # `nil` is greater than any number.
-    Enum.min([state.beacon_at, state.sync_at, state.check_at, Orders.next_timeout(state.orders)])
+    orders = Orders.next_timeout(state.orders)
+    Enum.min([state.beacon_at, state.look_at, state.sync_at, state.check_at, orders])
   end
 
   @doc "Takes a message that came on one of the control subjects of Brains."
@@ -180,7 +183,7 @@ defmodule ArqonBrain.Directory.Machine do
     state = refresh(state, now)
     due = state.beacon_at <= now.mono_ms
     state = if due or state.up != state.listed, do: tell(state, now), else: state
-    state = if due, do: state |> out({:shards, {:look, now}}) |> tidy(now), else: state
+    state = if state.look_at <= now.mono_ms, do: look(state, now), else: state
     state = if state.sync_at <= now.mono_ms, do: start_sync(state, now), else: state
     push_orders(state, now)
   end
@@ -216,8 +219,16 @@ defmodule ArqonBrain.Directory.Machine do
   defp tell(state, now) do
     state = %{state | shared: Shared.expire(state.shared, now.wall_ms), listed: state.up}
     state = publish(state, Message.shields(), beacon(state, state.up, now))
-    %{state | beacon_at: now.mono_ms + max(div(state.table.lease, 3), 1)}
+    %{state | beacon_at: now.mono_ms + beat(state)}
   end
+
+  # Not with the beacons: those are put off by each that is told out of turn.
+  defp look(state, now) do
+    state = state |> out({:shards, {:look, now}}) |> tidy(now)
+    %{state | look_at: now.mono_ms + beat(state)}
+  end
+
+  defp beat(state), do: max(div(state.table.lease, 3), 1)
 
   # Questions that a shard will never answer, because it has died.
   defp tidy(state, now) do

@@ -35,6 +35,7 @@ defmodule ArqonBrain.Directory.State do
     # Until then absence from our beacon means nothing.
     warm_at: 0,
     beacon_at: 0,
+    look_at: 0,
     sync_at: 0,
     # Whose lease runs, as last computed, and as the last beacon listed it; who is shown.
     up: [],

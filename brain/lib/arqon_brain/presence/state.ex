@@ -45,7 +45,8 @@ defmodule ArqonBrain.Presence.State do
     dirty: %{},
     flush_at: nil,
     visible: %{},
-    looked: %{},
+    # Shields that came or went since rooms were looked at.
+    came_or_went: %{},
     # Rooms to look at in spite of no change, and from when on.
     waiting: %{},
     # A shard that has lost its state takes nobody's absence for granted until then.
@@ -193,9 +194,14 @@ defmodule ArqonBrain.Presence.State do
     look_at(state, dirty, now)
   end
 
-  @doc "Which Shields are shown from now on."
+  @doc "Which Shields are shown from now on. Who comes and goes between two looks changes rooms, too."
   @spec visible(t, %{optional(binary) => true}) :: t
-  def visible(state, visible), do: %{state | visible: visible}
+  def visible(state, visible) do
+    came = Map.drop(visible, Map.keys(state.visible))
+    went = Map.drop(state.visible, Map.keys(visible))
+    came_or_went = state.came_or_went |> Map.merge(came) |> Map.merge(went)
+    %{state | visible: visible, came_or_went: came_or_went}
+  end
 
   @doc "How rooms are treated from now on, and when those are closed that nothing else covers."
   @spec configure(t, Settings.t(), non_neg_integer) :: t
@@ -210,16 +216,12 @@ defmodule ArqonBrain.Presence.State do
   """
   @spec look(t, Clock.now()) :: t
   def look(state, now) do
-    came_or_went =
-      Map.keys(Map.drop(state.visible, Map.keys(state.looked))) ++
-        Map.keys(Map.drop(state.looked, Map.keys(state.visible)))
-
-    affected = Enum.flat_map(came_or_went, &Index.subjects(state.index, &1))
+    affected = Enum.flat_map(Map.keys(state.came_or_went), &Index.subjects(state.index, &1))
 
     subjects =
       (Map.keys(state.waiting) ++ Map.keys(state.dirty) ++ affected) |> Enum.sort() |> Enum.uniq()
 
-    look_at(%{state | looked: state.visible}, subjects, now)
+    look_at(%{state | came_or_went: %{}}, subjects, now)
   end
 
   defp look_at(state, subjects, now), do: Enum.reduce(subjects, state, &look_at_room(&2, &1, now))

@@ -161,6 +161,8 @@ pub struct Brain {
     closed_generation: u64,
     flush_at: Option<u64>,
     beacon_at: u64,
+    /// When rooms are looked at. Not with the beacons: those are put off by each that is told out of turn.
+    look_at: u64,
     sync_at: u64,
     next: Option<u64>,
     malformed: u64,
@@ -186,6 +188,7 @@ impl Brain {
             closed_generation: 0,
             flush_at: None,
             beacon_at: now.mono_ms,
+            look_at: now.mono_ms,
             sync_at: now.after(config.sync),
             next: None,
             malformed: 0,

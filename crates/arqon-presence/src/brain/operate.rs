@@ -47,13 +47,8 @@ impl Brain {
 
     /// Takes back what was written down by an earlier Brain; merged like everything, so that it may come late.
     pub fn restore(&mut self, stored: &Shared, now: Now) {
-        let mut news = News::default();
-        for revocation in stored.revoked() {
-            if self.operations.shared.revoke(&revocation, now.wall_ms) == Some(true) {
-                news.revoked.push(revocation);
-            }
-        }
-        news.settings = self.operations.shared.set(stored.settings().clone());
+        let news = self.operations.shared.absorb(stored, now.wall_ms);
+        self.refused += news.refused;
         self.pass_on(news, false);
         self.settle(now);
     }
@@ -61,6 +56,12 @@ impl Brain {
     /// Says why this Brain does less than it should; empty: it does not. Shown to operators.
     pub fn set_degraded(&mut self, reason: &str) {
         reason.clone_into(&mut self.operations.degraded);
+    }
+
+    /// As [`Brain::set_degraded`] was last told.
+    #[must_use]
+    pub fn degraded(&self) -> &str {
+        &self.operations.degraded
     }
 
     pub(super) fn note_load(&mut self, shield: &ShieldId, load: Option<pb::Load>) {

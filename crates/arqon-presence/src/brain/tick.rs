@@ -17,6 +17,7 @@ impl Brain {
             self.warm_at = now.after(self.config.lease);
             self.registry.forgive(now.mono_ms);
             self.beacon_at = now.mono_ms;
+            self.look_at = now.mono_ms;
             self.sync_at = now.mono_ms;
         }
         self.link_up = up;
@@ -40,7 +41,8 @@ impl Brain {
             self.send(wire::SHIELDS.to_owned(), beacon);
             self.beacon_at = now.after(self.config.lease / 3).max(now.mono_ms + 1);
         }
-        if due {
+        if self.look_at <= now.mono_ms {
+            self.look_at = now.after(self.config.lease / 3).max(now.mono_ms + 1);
             let rooms: Vec<Subject> = self.rooms.keys().cloned().collect();
             self.look_at(rooms, now);
         }
@@ -54,6 +56,7 @@ impl Brain {
         self.push_orders(now);
         let timers = [
             Some(self.beacon_at),
+            Some(self.look_at),
             Some(self.sync_at),
             self.flush_at,
             self.orders.next_timeout(),

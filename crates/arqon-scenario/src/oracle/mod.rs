@@ -71,6 +71,8 @@ pub const MARKS: &[&str] = &[
     "degraded",
     "shield.forgotten",
     "shield.new_life",
+    "brain.degraded",
+    "operated",
 ];
 
 /// What else a violation may be named after: nothing has worked, a cohort was not closed as it should, the run itself failed.
@@ -218,7 +220,8 @@ pub fn marks(history: &[Record]) -> Vec<&'static str> {
             "stale.told" => r.stale == Some(true),
             "unready" => r.ready == Some(false) && r.t_ms >= STARTED_MS,
             "degraded" => r.ready == Some(true) && r.note.is_some(),
-            "shield.forgotten" | "shield.new_life" => {
+            "operated" => r.what == What::Operate && r.kind == Kind::Ok,
+            "shield.forgotten" | "shield.new_life" | "brain.degraded" => {
                 r.what == What::Control && r.note.as_deref().is_some_and(|note| note.starts_with(**mark))
             }
             _ => false,

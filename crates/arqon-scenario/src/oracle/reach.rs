@@ -27,9 +27,15 @@ impl Faults {
     pub(super) fn add(&mut self, r: &Record) {
         let Some(broken) = r.fault.clone().filter(|_| r.what == What::Fault) else { return };
         if r.kind == Kind::Invoke {
-            self.0.push((Stretch { from: r.t_ms, until: u64::MAX }, broken));
+            // Nothing undoes a reset, but who was reset comes back.
+            let reset = broken.kind == FaultKind::ConnReset;
+            let until = if reset { r.t_ms + RECONNECT_MS } else { u64::MAX };
+            self.0.push((Stretch { from: r.t_ms, until }, broken));
         } else if let Some((stretch, _)) = self.0.iter_mut().rev().find(|(_, b)| b.number == broken.number) {
-            let kills = matches!(broken.kind, FaultKind::Partition | FaultKind::SpinePartition);
+            let kills = matches!(
+                broken.kind,
+                FaultKind::Partition | FaultKind::PartitionOneway | FaultKind::SpinePartition
+            );
             stretch.until = r.t_ms.max(if kills { stretch.from + NOTICED_MS } else { 0 });
         }
     }
@@ -46,7 +52,7 @@ impl Faults {
     /// Whether a host is off.
     pub(super) fn is_off(&self, node: Node, t_ms: u64) -> bool {
         self.active(t_ms).any(|b| match b.kind {
-            FaultKind::Crash | FaultKind::Kill => b.node == Some(node),
+            FaultKind::Crash | FaultKind::Kill | FaultKind::Terminate => b.node == Some(node),
             FaultKind::SpineDown => node == Node::Spine,
             _ => false,
         })
@@ -56,8 +62,10 @@ impl Faults {
     pub(super) fn on_spine(&self, node: Node, t_ms: u64) -> bool {
         let cut = |b: &Broken| match b.kind {
             FaultKind::SpineDown | FaultKind::SpineFrozen => true,
-            FaultKind::SpinePartition => b.node == Some(node),
-            FaultKind::Partition | FaultKind::Hold => b.cuts_link(node, Node::Spine),
+            FaultKind::SpinePartition | FaultKind::Pause => b.node == Some(node),
+            FaultKind::Partition | FaultKind::Hold | FaultKind::PartitionOneway | FaultKind::ConnReset => {
+                b.cuts_link(node, Node::Spine)
+            }
             _ => false,
         };
         !self.is_off(node, t_ms) && !self.active(t_ms).any(cut)
@@ -73,10 +81,20 @@ impl Faults {
         self.on_spine(from, t_ms) && self.on_spine(to, t_ms) && !self.active(t_ms).any(lost)
     }
 
-    /// Whether a link is cut at some moment of a stretch.
+    /// Whether something befalls a link, or stops one of its ends, at some moment of a stretch: what is said over it comes
+    /// late then, or never.
     pub(super) fn link_was_cut(&self, a: Node, b: Node, within: Stretch) -> bool {
         let meets = |s: &Stretch| s.from < within.until && within.from < s.until;
-        let cuts = |f: &Broken| matches!(f.kind, FaultKind::Partition | FaultKind::Hold) && f.cuts_link(a, b);
+        let cuts = |f: &Broken| match f.kind {
+            FaultKind::Partition
+            | FaultKind::PartitionOneway
+            | FaultKind::Hold
+            | FaultKind::SlowLink
+            | FaultKind::LossyLink
+            | FaultKind::ConnReset
+            | FaultKind::Pause => f.cuts_link(a, b),
+            _ => false,
+        };
         self.iter().any(|(stretch, broken)| meets(&stretch) && cuts(broken))
     }
 

@@ -71,6 +71,12 @@ pub const METRICS: &[Metric] = &[
     metric("arqon_shield_spine_up", Kind::Gauge, "1 while the spine is in reach.", &[]),
     metric("arqon_shield_draining", Kind::Gauge, "1 from the start of a drain.", &[]),
     metric(
+        "arqon_shield_egress_peak_bytes",
+        Kind::Gauge,
+        "The most that has waited for one socket since the start.",
+        &[],
+    ),
+    metric(
         "arqon_shield_connects_total",
         Kind::Counter,
         "Upgrade requests by what became of them.",
