@@ -26,6 +26,10 @@ bugs! {
         ["no_delivery_outside_membership" in "churn"];
     DeliverTwice "deliver_twice" "Members on the publisher's own Shield are served at once, and again by the spine."
         ["no_duplicate" in "smoke"];
+    DrainIsLeave "drain_is_leave" "Whoever is asked to go elsewhere leaves presence at once."
+        ["grace_is_kept" in "rolling_deploy"];
+    DrainSaysNothing "drain_says_nothing" "A drain ends its connections without a word."
+        ["graceful_drain" in "rolling_deploy"];
     DropLeaveOnCrash "drop_leave_on_crash" "A lost socket forgets to tell presence."
         ["no_ghosts" in "client_partition"];
     ExpiryByTimer "expiry_by_timer" "A command does not look at the clock: only the timer of the token ends it."
@@ -68,6 +72,10 @@ bugs! {
         ["left_once" in "brain_cut"];
     ReuseStamps "reuse_stamps" "Stamps begin anew when the spine comes back."
         ["live_after_spine" in "spine_down"];
+    RevokedComesBack "revoked_comes_back" "A revocation ends sessions, and no token is refused because of it."
+        ["closed_with" in "valkey_down"];
+    RevokedLivesOn "revoked_lives_on" "A revocation refuses tokens, and ends no session."
+        ["revoked_is_out" in "revoked"];
     SkipExpiry "skip_expiry" "A token never runs out."
         ["no_publish_after_expiry" in "token_expiry_skew"];
     SkipPublishGrant "skip_publish_grant" "A publish needs no grant."

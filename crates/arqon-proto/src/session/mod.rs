@@ -376,6 +376,7 @@ impl Session {
         turn.send(0, ServerBody::Disconnect(Disconnect { code, reason, retry_after_ms }));
         // Who is told to stay away is gone now; who may come back gets the grace period, and nobody sees a flap.
         let clean = matches!(code.number(), 4500..);
+        let clean = clean || (planted::is(Bug::DrainIsLeave) && code == CloseCode::Draining);
         self.end(clean, turn);
         turn.host.emit(Output::Close { code });
     }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arqon_proto::code::CloseCode;
+
 use super::index::{ConnKey, Index};
 use super::reach::Stretch;
 use super::told::link_cut;
@@ -9,7 +11,7 @@ use super::{Case, Violation};
 use crate::history::{Kind, Record, What};
 use crate::values::Node;
 
-/// The way of a word from one Shield to a client of another.
+/// The way of a word from one Shield to a client of another, or of a close to its client.
 const SLACK_MS: u64 = 1_000;
 
 /// How a tracked stay in a room ended.
@@ -22,8 +24,8 @@ struct Ended {
 
 /// Nobody is told, within the grace, that a user left whose last session in the room was lost.
 ///
-/// Only a socket that its client let go of counts: what a Shield ends, its client may see much later. A link that was cut
-/// at that time excuses as well, for the Shield may have closed long before.
+/// A socket counts that its client let go of, or that its Shield closed because it drains or the token ran out. A client
+/// that did not read, or a link that was cut at that time, excuses: the Shield may have closed long before.
 pub(super) fn grace_is_kept(case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
     let (at, lost) = (&case.surroundings, lost(case.history));
     let ends = ends(index, &lost);
@@ -37,7 +39,7 @@ pub(super) fn grace_is_kept(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
             let Some(last) = before().max_by_key(|end| end.t_ms) else { continue };
             // The news of a leave just before may come now.
             let others = before().filter(|end| end.t_ms + SLACK_MS >= r.t_ms).any(|end| !end.lost);
-            let early = r.t_ms + SLACK_MS < last.t_ms + at.grace_ms && !others;
+            let early = r.t_ms + 2 * SLACK_MS < last.t_ms + at.grace_ms && !others;
             let Some(conn) = index.conns.get(&last.key).filter(|_| last.lost && early) else { continue };
             let around = Stretch { from: last.t_ms.saturating_sub(10 * SLACK_MS), until: r.t_ms };
             if link_cut(index, at, last.key.0, Node::Shield(conn.shield), around) {
@@ -56,11 +58,17 @@ pub(super) fn grace_is_kept(case: Case<'_>, index: &Index<'_>) -> Vec<Violation>
     found
 }
 
-/// When each connection was let go of without a word; one that left a room in that very moment may have been heard.
+/// When each connection ended that may come back; one that left a room in that very moment may have been heard.
 fn lost(history: &[Record]) -> BTreeMap<ConnKey, u64> {
     let asks = history.iter().filter(|r| r.kind == Kind::Invoke && r.what == What::Unsubscribe);
     let left: BTreeSet<_> = asks.map(|r| (r.actor, r.conn, r.t_ms)).collect();
-    let lost = history.iter().filter(|r| r.kind == Kind::Closed && r.room.is_none() && r.code.is_none());
+    let slow = history.iter().filter(|r| r.kind == Kind::Slow);
+    let slow: BTreeSet<_> = slow.map(|r| (r.actor, r.conn)).collect();
+    let comes_back = [CloseCode::Draining, CloseCode::TokenExpired].map(CloseCode::number);
+    let lost = history.iter().filter(|r| {
+        let closed = r.kind == Kind::Closed && r.room.is_none();
+        closed && r.code.is_none_or(|code| comes_back.contains(&code)) && !slow.contains(&(r.actor, r.conn))
+    });
     let silent = lost.filter(|r| !left.contains(&(r.actor, r.conn, r.t_ms)));
     silent.map(|r| ((r.actor, r.conn), r.t_ms)).collect()
 }

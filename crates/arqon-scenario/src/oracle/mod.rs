@@ -9,6 +9,7 @@ mod grace;
 mod index;
 mod liveness;
 mod membership;
+mod orders;
 mod presence;
 mod reach;
 mod stale;
@@ -44,6 +45,8 @@ pub const SAFETY: &[&str] = &[
     "exactly_one_reply",
     "no_leave_by_rumour",
     "grace_is_kept",
+    "revoked_is_out",
+    "graceful_drain",
     "stale_is_told",
 ];
 /// Oracles that must hold some time after everything is well again.
@@ -169,6 +172,8 @@ fn safety(name: &str, case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
         "exactly_one_reply" => liveness::exactly_one_reply(case.history, index),
         "no_leave_by_rumour" => told::no_leave_by_rumour(case, index),
         "grace_is_kept" => grace::grace_is_kept(case, index),
+        "revoked_is_out" => orders::revoked_is_out(case, index),
+        "graceful_drain" => orders::graceful_drain(case, index),
         "stale_is_told" => stale::stale_is_told(case, index),
         _ => Vec::new(),
     }
