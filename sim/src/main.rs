@@ -3,6 +3,8 @@
 mod clock;
 mod driver;
 mod faults;
+#[cfg(feature = "planted-bugs")]
+mod kills;
 mod links;
 mod live;
 mod meta;
@@ -76,6 +78,19 @@ enum Command {
         #[arg(long)]
         plant: Option<String>,
     },
+    /// Plant every bug, over many seeds of its scenario, and say how soon its oracle catches it.
+    #[cfg(feature = "planted-bugs")]
+    Kills {
+        /// Seeds of each bug, from 0.
+        #[arg(long, default_value_t = 20)]
+        seeds: u64,
+        /// Processes at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Write the table to sim/README.md instead of standard output.
+        #[arg(long)]
+        write: bool,
+    },
     #[command(hide = true)]
     Brain {
         #[arg(long)]
@@ -128,6 +143,8 @@ fn execute(command: Command) -> anyhow::Result<bool> {
         Command::Sweep { scenario, seeds, jobs, plant } => {
             sweep::sweep(&scenario, seeds, jobs, plant.as_deref())
         }
+        #[cfg(feature = "planted-bugs")]
+        Command::Kills { seeds, jobs, write } => kills::kills(seeds, jobs, write),
         Command::Brain { config } => live::brain::run(&config),
         Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
     }

@@ -166,33 +166,15 @@ fn replay(order: &Order) -> String {
 }
 
 #[cfg(feature = "planted-bugs")]
-fn bug(name: &str) -> Option<arqon_proto::planted::Bug> {
-    use arqon_proto::planted::Bug;
-    Some(match name {
-        "deliver_before_ack" => Bug::DeliverBeforeAck,
-        "drop_leave_on_crash" => Bug::DropLeaveOnCrash,
-        "skip_expiry" => Bug::SkipExpiry,
-        "forget_resubscribe" => Bug::ForgetResubscribe,
-        "unbounded_slow_queue" => Bug::UnboundedSlowQueue,
-        "wrong_tenant" => Bug::WrongTenant,
-        "one_brain_hides" => Bug::OneBrainHides,
-        "never_hide" => Bug::NeverHide,
-        "forget_stale" => Bug::ForgetStale,
-        "ready_without_spine" => Bug::ReadyWithoutSpine,
-        _ => return None,
-    })
-}
-
-#[cfg(feature = "planted-bugs")]
 fn plant_check(name: Option<&str>) -> anyhow::Result<()> {
-    let unknown = name.filter(|name| bug(name).is_none());
+    let unknown = name.filter(|name| arqon_proto::planted::by_name(name).is_none());
     anyhow::ensure!(unknown.is_none(), "there is no bug {}", unknown.unwrap_or_default());
     Ok(())
 }
 
 #[cfg(feature = "planted-bugs")]
 fn plant(name: Option<&str>) {
-    arqon_proto::planted::plant(name.and_then(bug));
+    arqon_proto::planted::plant(name.and_then(arqon_proto::planted::by_name));
 }
 
 #[cfg(not(feature = "planted-bugs"))]

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use arqon_proto::id::{SessionId, ShieldId, User};
+use arqon_proto::planted::{self, Bug};
 use bytes::Bytes;
 
 use crate::hash::{Fnv, mix};
@@ -140,7 +141,12 @@ impl Slice {
             }
         }
         for (counter, entry) in &other.entries {
-            if !self.spans.contains(*counter) {
+            let known = if planted::is(Bug::ResurrectOld) {
+                self.entries.contains_key(counter)
+            } else {
+                self.spans.contains(*counter)
+            };
+            if !known {
                 self.entries.insert(*counter, entry.clone());
                 changes.added.push((dot(self.incarnation, *counter), entry.clone()));
             }

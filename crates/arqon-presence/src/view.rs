@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use arqon_proto::id::{SessionId, User};
+use arqon_proto::planted::{self, Bug};
 use bytes::Bytes;
 
 use crate::crdt::{Dot, Entry};
@@ -73,7 +74,7 @@ impl View {
         self.touch(&entry.user);
         if let Some(sessions) = self.users.get_mut(&entry.user) {
             sessions.remove(&(entry.session, dot));
-            if sessions.is_empty() {
+            if sessions.is_empty() || planted::is(Bug::FirstSessionTakesUser) {
                 self.users.remove(&entry.user);
             }
         }

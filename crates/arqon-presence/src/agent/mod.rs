@@ -17,6 +17,7 @@ use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Peer;
 use arqon_proto::id::{SessionId, ShieldId, Subject};
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::time::{Now, millis};
 use bytes::Bytes;
 
@@ -172,7 +173,7 @@ impl Agent {
         let Some(room) = self.rooms.get_mut(subject) else { return };
         let Some(counter) = room.sessions.remove(&session) else { return };
         let cx = context(&self.config, self.incarnation, &self.peers, now);
-        if clean || cx.grace == 0 {
+        if clean || cx.grace == 0 || planted::is(Bug::IgnoreGrace) {
             room.remove(counter, &cx);
             self.mark(subject, now);
         } else {

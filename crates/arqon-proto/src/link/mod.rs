@@ -31,6 +31,7 @@ pub use port::{Full, LinkConfig, LinkSink, LinkStats, Outgoing, SendError, Spine
 
 use crate::code::ErrorCode;
 use crate::id::Subject;
+use crate::planted::{self, Bug};
 use crate::spine::{CONTROL_PREFIX, Publication, Stamp, TAILS_SUBJECT, barrier_subject};
 use crate::time::{Now, millis};
 use barrier::{Barriers, Batch};
@@ -169,13 +170,22 @@ impl Link {
         if payload.len() > max_payload {
             return Err(SendError::TooLarge { len: payload.len(), max_payload });
         }
-        let command = SpineCommand::Publish { subject: next.wire.clone(), payload };
+        let command = SpineCommand::Publish { subject: next.wire.clone(), payload: payload.clone() };
         out.spine(command).map_err(|Full| SendError::Overloaded("the queue towards the spine"))?;
         if self.publishing.is_empty() {
             self.tails_at = now.after(self.config.tail_interval);
         }
         self.publishing.sent(next, now.mono_ms);
+        if planted::is(Bug::DeliverTwice)
+            && let Some(room) = self.rooms.get(outgoing.subject.as_str()).filter(|room| room.established)
+        {
+            out.deliver(&room.subject, publication, &payload);
+        }
         if let Some(token) = ack {
+            if planted::is(Bug::AckBeforeBarrier) {
+                out.acked(token);
+                return Ok(());
+            }
             self.barriers.open(now.mono_ms).acks.push(token);
             self.barrier(now, out);
         }
@@ -367,19 +377,6 @@ impl Link {
         if !room.established {
             self.rooms.remove(wire);
             self.command(SpineCommand::Unsubscribe { subject: wire.clone() }, now, out);
-        }
-    }
-
-    fn tell_tails(&mut self, now: Now, out: &mut impl LinkSink) {
-        self.publishing.forget(now.mono_ms, millis(self.config.tail_for));
-        let max_payload = self.up.unwrap_or(0);
-        for tails in self.publishing.tails(self.config.shield.as_str(), self.config.incarnation, max_payload)
-        {
-            let subject = self.tails_subject.clone();
-            // A tail that finds no room now is told again in the next interval.
-            if out.spine(SpineCommand::Publish { subject, payload: tails.encode() }).is_err() {
-                break;
-            }
         }
     }
 

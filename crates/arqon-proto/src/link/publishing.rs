@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::{Link, LinkSink, SpineCommand};
 use crate::id::Subject;
+use crate::planted::{self, Bug};
 use crate::spine::{Tail, Tails};
+use crate::time::{Now, millis};
 
 /// Rooms in one tails message: with the longest names it stays under 70 KiB, with usual ones under 16 KiB.
 const TAILS_ROOMS_MAX: usize = 200;
@@ -102,5 +105,24 @@ impl Publishing {
             }
             (!tails.is_empty()).then_some(Tails { shield, incarnation, tails })
         })
+    }
+}
+
+impl Link {
+    /// Tells every tail that is not too old.
+    pub(super) fn tell_tails(&mut self, now: Now, out: &mut impl LinkSink) {
+        if planted::is(Bug::ForgetTails) {
+            return;
+        }
+        self.publishing.forget(now.mono_ms, millis(self.config.tail_for));
+        let max_payload = self.up.unwrap_or(0);
+        for tails in self.publishing.tails(self.config.shield.as_str(), self.config.incarnation, max_payload)
+        {
+            let subject = self.tails_subject.clone();
+            // A tail that finds no room now is told again in the next interval.
+            if out.spine(SpineCommand::Publish { subject, payload: tails.encode() }).is_err() {
+                break;
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::barrier::Batch;
+use super::publishing::Publishing;
 use super::room::Room;
 use super::source::{Mark, Missed};
 use super::{Link, LinkSink, LinkStats, SpineCommand};
@@ -20,6 +21,9 @@ impl Link {
         self.up = Some(max_payload);
         self.tails_at = now.after(self.config.tail_interval);
         self.publishing.renew(now.mono_ms);
+        if planted::is(Bug::ReuseStamps) {
+            self.publishing = Publishing::default();
+        }
         let number = self.barriers.next_number();
         let batch = self.barriers.open(now.mono_ms);
         batch.resubscribed = true;
@@ -203,6 +207,7 @@ fn receive(
 fn tell(room: &mut Room, missed: Missed, stats: &mut LinkStats, out: &mut impl LinkSink) {
     let missed = match missed {
         Missed::Nothing | Missed::Late => return,
+        Missed::Exactly(_) if planted::is(Bug::ForgetGap) => return,
         Missed::Exactly(n) => Some(n),
         Missed::Unknown => None,
     };

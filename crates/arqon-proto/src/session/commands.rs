@@ -12,6 +12,7 @@ use crate::codec;
 use crate::id::{RoomRef, check_msg_id};
 use crate::limits::{SessionLimits, TRACEPARENT_LEN_MAX};
 use crate::message::{Command, CommandBody, Connect, Connected, Payload, Publish, ServerBody};
+use crate::planted::{self, Bug};
 use crate::time::millis;
 
 impl Session {
@@ -58,7 +59,9 @@ impl Session {
         body: &CommandBody<'_>,
         turn: &mut Turn<'_, H>,
     ) -> Result<(), Refused> {
-        self.check_token(turn)?;
+        if !planted::is(Bug::ExpiryByTimer) {
+            self.check_token(turn)?;
+        }
         let (rate, burst) = (turn.limits.command_rate_per_s, turn.limits.command_burst);
         self.commands
             .take(turn.now, rate, burst)
@@ -208,7 +211,11 @@ impl Session {
             if (&fresh.tenant, &fresh.user) != (&peer.identity.tenant, &peer.identity.user) {
                 return Err(Refused::new(ErrorCode::IdentityChanged, "a refresh keeps tenant and user"));
             }
+            let old_end = peer.identity.expires_wall_ms;
             peer.identity = fresh;
+            if planted::is(Bug::RefreshKeepsEnd) {
+                peer.identity.expires_wall_ms = old_end;
+            }
         }
         self.warned = false;
         let ttl_ms = self.peer()?.identity.expires_wall_ms.saturating_sub(turn.now.wall_ms);
@@ -235,7 +242,7 @@ impl Session {
                 "traceparent is {TRACEPARENT_LEN_MAX} printable bytes at most"
             )));
         }
-        if !self.peer()?.identity.actions(name).publish {
+        if !self.peer()?.identity.actions(name).publish && !planted::is(Bug::SkipPublishGrant) {
             return Err(Refused::no_grant("publish"));
         }
         let (rate, burst) = (turn.limits.publish_rate_per_s, turn.limits.publish_burst);

@@ -222,12 +222,15 @@ impl Session {
                 }
             }
             Input::PublishFailed { id, code } => {
-                if id == 0 || self.answered(id) {
+                let stays = planted::is(Bug::FailedPublishStays) && self.publishing.contains(&id);
+                if id == 0 || stays || self.answered(id) {
                     turn.send_error(id, code, reason_of(code), None);
                 }
             }
             Input::Slow => {
-                self.close(CloseCode::SlowConsumer, "the egress queue of this connection is full", turn)
+                let wrong = planted::is(Bug::WrongCloseCode);
+                let code = if wrong { CloseCode::NoPong } else { CloseCode::SlowConsumer };
+                self.close(code, "the egress queue of this connection is full", turn);
             }
             Input::Kick { reason } => self.close(CloseCode::Kicked, reason, turn),
             Input::Revoke => self.close(CloseCode::Revoked, "the token was revoked", turn),
@@ -373,6 +376,7 @@ impl Session {
         turn.send(0, ServerBody::Disconnect(Disconnect { code, reason, retry_after_ms }));
         // Who is told to stay away is gone now; who may come back gets the grace period, and nobody sees a flap.
         let clean = matches!(code.number(), 4500..);
+        let clean = clean || (planted::is(Bug::DrainIsLeave) && code == CloseCode::Draining);
         self.end(clean, turn);
         turn.host.emit(Output::Close { code });
     }

@@ -1,11 +1,16 @@
-//! A token that has run out, by the clock of the Shield that checks it, publishes nothing.
+//! A token counts until it runs out by the clock of the Shield that checks it, no longer and no shorter.
 
 use std::collections::BTreeMap;
 
-use super::Violation;
+use arqon_proto::code::CloseCode;
+
 use super::index::{Conn, ConnKey, Index};
+use super::reach::Stretch;
+use super::told::link_cut;
+use super::{Case, Violation};
 use crate::history::{Kind, Record, What};
 use crate::plan::EPOCH_MS;
+use crate::values::Node;
 
 /// No publication takes effect (ack or delivery) that was asked for after every token that may have been in force
 /// had expired, by the wall clock of that connection's Shield, and stayed expired until the effect showed.
@@ -42,6 +47,52 @@ pub(super) fn no_publish_after_expiry(history: &[Record], index: &Index<'_>) -> 
         }
     }
     found
+}
+
+/// The way of a close to its client, unless the link is cut or the client does not read.
+const TOLD_MS: u64 = 1_000;
+/// A client gives up a silent connection within so long.
+const SILENCE_MS: u64 = 10_000;
+
+/// Nobody is closed because of a token that had not run out.
+pub(super) fn no_early_expiry(case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
+    let expired = Some(CloseCode::TokenExpired.number());
+    let slow = |key: ConnKey| case.history.iter().any(|r| r.kind == Kind::Slow && (r.actor, r.conn) == key);
+    let mut found = Vec::new();
+    for r in case.history.iter().filter(|r| r.kind == Kind::Closed && r.room.is_none() && r.code == expired) {
+        let key = (r.actor, r.conn);
+        let Some(conn) = index.conns.get(&key) else { continue };
+        let from_ms = r.t_ms.saturating_sub(TOLD_MS);
+        let (wall, expires) =
+            (latest_wall(index, conn.shield, from_ms, r.t_ms), earliest_in_force(conn, from_ms));
+        let lately = Stretch { from: r.t_ms.saturating_sub(SILENCE_MS), until: r.t_ms };
+        let shield = Node::Shield(conn.shield);
+        if wall >= expires || slow(key) || link_cut(index, &case.surroundings, r.actor, shield, lately) {
+            continue;
+        }
+        let early_ms = expires - wall;
+        let what =
+            format!("{}.{} was closed {early_ms} ms before its token ran out on {shield}", r.actor, r.conn);
+        found.push(Violation { oracle: "no_early_expiry", t_ms: r.t_ms, what });
+    }
+    found
+}
+
+/// The most that a Shield's wall clock showed between two moments.
+fn latest_wall(index: &Index<'_>, shield: u32, from_ms: u64, until_ms: u64) -> u64 {
+    let mine: Vec<_> = index.skews.iter().filter(|(_, s, _)| *s == shield).collect();
+    let starts = [(0, 0)].into_iter().chain(mine.iter().map(|(t, _, offset)| (*t, *offset)));
+    let ends = mine.iter().map(|(t, ..)| *t).chain([u64::MAX]);
+    let met = starts.zip(ends).filter(|((start, _), end)| *start <= until_ms && *end >= from_ms);
+    let shown = met.map(|((_, offset), end)| (EPOCH_MS + end.min(until_ms)).saturating_add_signed(offset));
+    shown.max().unwrap_or(EPOCH_MS + until_ms)
+}
+
+/// The earliest expiry of the tokens that may have been in force at or after a moment.
+fn earliest_in_force(conn: &Conn<'_>, from_ms: u64) -> u64 {
+    let replaced = |i: usize| conn.tokens[i + 1..].iter().any(|t| t.ok_ms.is_some_and(|ok| ok < from_ms));
+    let may = conn.tokens.iter().enumerate().filter(|(i, _)| !replaced(*i));
+    may.map(|(_, token)| token.expires_ms).min().unwrap_or(0)
 }
 
 /// The least that a Shield's wall clock showed between two moments: it runs forward but for skews.

@@ -5,9 +5,11 @@
 
 mod delivery;
 mod expiry;
+mod grace;
 mod index;
 mod liveness;
 mod membership;
+mod orders;
 mod presence;
 mod reach;
 mod stale;
@@ -32,14 +34,19 @@ use index::Index;
 pub const SAFETY: &[&str] = &[
     "order.per_publisher",
     "no_duplicate",
+    "no_echo_to_self",
     "no_cross_tenant",
     "no_delivery_outside_membership",
     "acked_delivered_or_gap",
     "no_publish_after_expiry",
+    "no_early_expiry",
     "no_effect_without_grant",
     "bounded_queues",
     "exactly_one_reply",
     "no_leave_by_rumour",
+    "grace_is_kept",
+    "revoked_is_out",
+    "graceful_drain",
     "stale_is_told",
 ];
 /// Oracles that must hold some time after everything is well again.
@@ -154,14 +161,19 @@ fn safety(name: &str, case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
     match name {
         "order.per_publisher" => stream::order_per_publisher(case.history),
         "no_duplicate" => stream::no_duplicate(case.history),
+        "no_echo_to_self" => stream::no_echo_to_self(case.history, index),
         "no_cross_tenant" => stream::no_cross_tenant(case.history, index),
         "no_delivery_outside_membership" => membership::no_delivery_outside(case.history),
         "acked_delivered_or_gap" => delivery::acked_delivered_or_gap(case.history, index),
         "no_publish_after_expiry" => expiry::no_publish_after_expiry(case.history, index),
+        "no_early_expiry" => expiry::no_early_expiry(case, index),
         "no_effect_without_grant" => membership::no_effect_without_grant(case.history),
         "bounded_queues" => stream::bounded_queues(case.history),
         "exactly_one_reply" => liveness::exactly_one_reply(case.history, index),
         "no_leave_by_rumour" => told::no_leave_by_rumour(case, index),
+        "grace_is_kept" => grace::grace_is_kept(case, index),
+        "revoked_is_out" => orders::revoked_is_out(case, index),
+        "graceful_drain" => orders::graceful_drain(case, index),
         "stale_is_told" => stale::stale_is_told(case, index),
         _ => Vec::new(),
     }

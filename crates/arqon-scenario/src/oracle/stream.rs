@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Violation;
 use super::index::Index;
 use crate::history::{Kind, Record};
+use crate::payload::publisher;
 
 fn received(history: &[Record]) -> impl Iterator<Item = &Record> {
     history.iter().filter(|r| r.kind == Kind::Recv)
@@ -39,6 +40,21 @@ pub(super) fn no_duplicate(history: &[Record]) -> Vec<Violation> {
         if !seen.insert(key) {
             let what = format!("{}.{} got {} of {} twice", r.actor, r.conn, r.seq, r.publisher_name());
             found.push(Violation { oracle: "no_duplicate", t_ms: r.t_ms, what });
+        }
+    }
+    found
+}
+
+/// Who asked not to hear itself in a room does not.
+pub(super) fn no_echo_to_self(history: &[Record], index: &Index<'_>) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for r in received(history).filter(|r| r.publisher_name() == publisher(r.actor, r.conn)) {
+        let Some(conn) = index.conns.get(&(r.actor, r.conn)) else { continue };
+        let stays = conn.members.iter().filter(|m| m.room == r.room_name());
+        // The stay of that moment; what an old one was asked for says nothing of the next.
+        if stays.filter(|m| m.ok_ms.is_some_and(|ok| ok <= r.t_ms)).last().is_some_and(|m| m.no_echo) {
+            let what = format!("{}.{} heard its own {} in {}", r.actor, r.conn, r.seq, r.room_name());
+            found.push(Violation { oracle: "no_echo_to_self", t_ms: r.t_ms, what });
         }
     }
     found

@@ -191,6 +191,49 @@ fn an_expired_token_publishes_nothing_by_the_clock_of_its_shield() {
 }
 
 #[test]
+fn a_token_counts_until_its_end() {
+    let at = |t_ms, more: Vec<Record>| {
+        let closed = rec(t_ms, 3, Kind::Closed, What::Other, 0).code(4002);
+        let left = Record { actor: 3, ..Record::world(t_ms, Kind::Invoke, What::Leave) };
+        with([vec![closed, left], more].concat())
+    };
+    assert_eq!(at(8_000, vec![]), ["no_early_expiry"], "it had 52 seconds left");
+    let skew = |offset_ms| {
+        let line = |t_ms, offset_ms| Record {
+            offset_ms,
+            shield: Some(0),
+            ..Record::world(t_ms, Kind::Info, What::Skew)
+        };
+        vec![line(7_500, offset_ms), line(8_500, 0)]
+    };
+    assert_eq!(at(8_000, skew(52_000)), [""; 0], "by that clock it is over");
+    assert_eq!(at(8_000, skew(51_999)), ["no_early_expiry"], "by that clock it is not");
+    let refresh = |expires_in_ms| {
+        let ask = rec(120, 3, Kind::Invoke, What::Refresh, 8);
+        let ask = Record { expires_ms: Some(EPOCH_MS + expires_in_ms), ..ask };
+        vec![ask, rec(130, 3, Kind::Ok, What::Refresh, 8)]
+    };
+    assert_eq!(at(8_000, refresh(7_900)), [""; 0], "the new token ends sooner");
+    assert_eq!(at(8_000, refresh(9_500)), ["no_early_expiry"]);
+}
+
+#[test]
+fn who_does_not_want_its_own_words_hears_only_others() {
+    let asked = |no_echo| {
+        let join =
+            Record { no_echo, track: true, ..rec(10, 1, Kind::Invoke, What::Subscribe, 2).room("lobby") };
+        changed(|r| r.actor == 1 && r.kind == Kind::Invoke && r.what == What::Subscribe, vec![join])
+    };
+    assert_eq!(asked(true), ["no_echo_to_self"]);
+    assert_eq!(asked(false), [""; 0]);
+    let other = Record { no_echo: true, ..rec(10, 2, Kind::Invoke, What::Subscribe, 2).room("lobby") };
+    let other = Record { track: true, ..other };
+    let listens =
+        changed(|r| r.actor == 2 && r.kind == Kind::Invoke && r.what == What::Subscribe, vec![other]);
+    assert_eq!(listens, [""; 0], "what others say");
+}
+
+#[test]
 fn nothing_works_without_a_grant() {
     let line = |kind| rec(50, 3, kind, What::Subscribe, 5).room(FORBIDDEN_ROOM);
     assert_eq!(with(vec![line(Kind::Invoke), line(Kind::Ok)]), ["no_effect_without_grant"]);

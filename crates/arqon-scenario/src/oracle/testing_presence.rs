@@ -115,6 +115,73 @@ fn a_second_session_that_could_not_be_seen_excuses_the_leave_of_the_first() {
 }
 
 #[test]
+fn a_lost_connection_has_its_grace() {
+    let kept = |more: &[Vec<Record>]| judged(&["grace_is_kept"], more);
+    let lost = |t_ms| vec![rec(t_ms, 2, Kind::Closed, What::Other, 0)];
+    assert_eq!(kept(&[lost(20_000), vec![left(25_010)]]), [""; 0], "it is over");
+    assert_eq!(kept(&[lost(20_000), vec![left(20_100)]]), ["grace_is_kept"]);
+    let drained = vec![rec(20_000, 2, Kind::Closed, What::Other, 0).code(4000)];
+    assert_eq!(kept(&[drained, vec![left(20_100)]]), ["grace_is_kept"], "it may come back");
+    let told_why = vec![rec(20_000, 2, Kind::Closed, What::Other, 0).code(4505)];
+    assert_eq!(kept(&[told_why, vec![left(20_100)]]), [""; 0], "the Shield ended it, perhaps long before");
+    let leave = |t_ms| vec![rec(t_ms, 2, Kind::Invoke, What::Unsubscribe, 5).room("lobby")];
+    assert_eq!(kept(&[leave(20_000), lost(20_500), vec![left(20_600)]]), [""; 0], "it went on purpose");
+    let cut = fault(15_000, 19_000, FaultKind::Hold, Some(Node::Client(0)), Some(S1));
+    assert_eq!(
+        kept(&[cut, lost(20_000), vec![left(20_100)]]),
+        [""; 0],
+        "its Shield may have seen the end before"
+    );
+    let mut back = [connect(21_000, 2, "acme", 600_000), subscribe(21_005, 2, 2)].concat();
+    back.iter_mut().for_each(|r| r.conn = 2);
+    let goes = vec![Record { conn: 2, ..rec(22_000, 2, Kind::Invoke, What::Unsubscribe, 3).room("lobby") }];
+    assert_eq!(kept(&[lost(20_000), back, goes, vec![left(22_100)]]), [""; 0], "it came back, and went");
+}
+
+#[test]
+fn who_is_sent_away_is_out() {
+    let order = |note: &str| {
+        let line = |t_ms, kind| Record {
+            tenant: Some("acme".to_owned()),
+            users: Some(vec!["user2".to_owned()]),
+            note: Some(note.to_owned()),
+            ..Record::world(t_ms, kind, What::Operate)
+        };
+        vec![line(20_000, Kind::Invoke), line(20_100, Kind::Ok)]
+    };
+    let out = |more: &[Vec<Record>]| judged(&["revoked_is_out"], more);
+    let hears = |t_ms| vec![recv(t_ms, 2, "1.1", 1)];
+    for how in ["kick", "revoke"] {
+        assert_eq!(out(&[order(how), hears(20_500)]), [""; 0], "the close is on its way");
+        assert_eq!(out(&[order(how), hears(23_000)]), ["revoked_is_out"]);
+    }
+    assert_eq!(out(&[order("settings"), hears(23_000)]), [""; 0]);
+    assert_eq!(out(&[order("revoke"), vec![recv(23_000, 1, "1.1", 1)]]), [""; 0], "somebody else");
+    let mut back = connect(21_000, 2, "acme", 600_000);
+    back.iter_mut().for_each(|r| r.conn = 2);
+    let hears_again = vec![Record { conn: 2, ..recv(24_000, 2, "1.1", 1) }];
+    assert_eq!(out(&[order("kick"), back, hears_again]), [""; 0], "who was kicked may come back");
+    let cut = fault(19_000, 30_000, FaultKind::SpinePartition, Some(S1), None);
+    assert_eq!(out(&[cut, order("revoke"), hears(23_000)]), [""; 0], "its Shield cannot know");
+}
+
+#[test]
+fn a_shield_that_is_told_to_end_tells_its_clients() {
+    let ends = || fault(20_000, 30_000, FaultKind::Terminate, Some(S1), None);
+    let drain = |more: Vec<Record>| judged(&["graceful_drain"], &[ends(), more]);
+    let closed = |t_ms, code: u16| vec![rec(t_ms, 2, Kind::Closed, What::Other, 0).code(code)];
+    assert_eq!(drain(closed(22_000, 4000)), [""; 0]);
+    assert_eq!(drain(closed(22_000, 4002)), [""; 0], "its token ran out");
+    assert_eq!(drain(vec![rec(22_000, 2, Kind::Closed, What::Other, 0)]), [""; 0], "its own doing");
+    assert_eq!(drain(closed(22_000, 1006)), ["graceful_drain"]);
+    assert_eq!(drain(closed(31_000, 4000)), ["graceful_drain"], "too late");
+    assert_eq!(drain(vec![]), ["graceful_drain"]);
+    assert_eq!(drain(closed(19_000, 1006)), [""; 0], "before");
+    let power = [fault(22_000, 25_000, FaultKind::Crash, Some(S1), None), closed(22_500, 1006)].concat();
+    assert_eq!(drain(power), [""; 0], "it lost power on top");
+}
+
+#[test]
 fn who_is_dead_leaves_once_and_in_time() {
     let kill = || fault(20_000, 0, FaultKind::Kill, Some(S1), None);
     let once = |more: Vec<Record>| judged(&["left_once"], &[kill(), more]);

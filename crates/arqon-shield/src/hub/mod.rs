@@ -23,6 +23,7 @@ use arqon_proto::code::ErrorCode;
 use arqon_proto::id::Subject;
 use arqon_proto::link::{Link, Outgoing, SpineEvent};
 use arqon_proto::message::Payload;
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::time::Now;
 use tokio::sync::{mpsc, watch};
 
@@ -119,6 +120,9 @@ impl<P: Spine> Hub<P> {
                 && let Ok(message) = inbox.try_recv()
             {
                 batch.push(message);
+            }
+            if planted::is(Bug::NewestFirst) {
+                newest_publish_first(&mut batch);
             }
             for message in batch.drain(..) {
                 self.message(message, now);
@@ -237,6 +241,14 @@ impl<P: Spine> Hub<P> {
         let now_ms = self.ports.shared.now().mono_ms;
         next.map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now_ms))).min(IDLE)
     }
+}
+
+/// Only for the planted bug.
+fn newest_publish_first(batch: &mut Vec<ToHub>) {
+    let (mut publishes, others): (Vec<_>, Vec<_>) =
+        batch.drain(..).partition(|message| matches!(message, ToHub::Publish(_)));
+    publishes.reverse();
+    batch.extend(others.into_iter().chain(publishes));
 }
 
 /// Messages handled between two looks at the timers.

@@ -3,6 +3,7 @@
 use arqon_presence::agent::KickTarget;
 use arqon_presence::shared::Revocation;
 use arqon_proto::code::ErrorCode;
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::Input;
 use arqon_proto::spine::Publication;
 use arqon_proto::time::Now;
@@ -52,6 +53,9 @@ impl<S: Stream> Inner<S> {
     }
 
     fn revoke(&mut self, revoked: &[Revocation], now: Now) {
+        if planted::is(Bug::RevokedLivesOn) {
+            return;
+        }
         for key in self.conns.keys().collect::<Vec<Key>>() {
             let Some(Conn { session, io }) = self.conns.get(key) else { continue };
             let (Some(identity), Some(peer)) = (session.identity(), &io.peer) else { continue };

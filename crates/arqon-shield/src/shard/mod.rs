@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::message::Encoding;
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{Input, Session};
 use arqon_proto::time::{Now, millis};
 use tokio::sync::{Notify, mpsc};
@@ -276,6 +277,9 @@ impl<S: Stream> Inner<S> {
 
     /// Asks one client to go elsewhere.
     fn drain(&mut self, key: Key, retry_after_ms: u64, now: Now) {
+        if planted::is(Bug::DrainSaysNothing) {
+            return self.remove(key, now);
+        }
         self.input(key, Input::Drain { retry_after_ms }, now);
     }
 
