@@ -1,4 +1,4 @@
-//! The simulated network as the Shield's capabilities.
+//! The simulated network as capabilities of the Shield and of actors.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -10,6 +10,32 @@ use std::task::{Context, Poll, Waker};
 use arqon_scenario::Node;
 use arqon_shield::env::{Listener, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::driver::Ground;
+
+/// The port of every Shield.
+pub(crate) const PORT: u16 = 7320;
+
+/// The simulated network, seen from the host that asks.
+#[derive(Debug)]
+pub(crate) struct SimGround;
+
+impl Ground for SimGround {
+    type Stream = SimStream;
+
+    fn now_ms(&self) -> u64 {
+        crate::clock::now_ms()
+    }
+
+    async fn connect(&self, _: u32, shield: u32) -> io::Result<SimStream> {
+        let host = Node::Shield(shield).to_string();
+        turmoil::net::TcpStream::connect((host.as_str(), PORT)).await.map(SimStream::new)
+    }
+
+    fn authority(&self, shield: u32) -> String {
+        format!("{}:{PORT}", Node::Shield(shield))
+    }
+}
 
 thread_local! {
     /// Every stream of the world that runs on this thread: what the network may reset.

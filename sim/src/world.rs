@@ -12,9 +12,10 @@ use arqon_scenario::plan::{Do, EPOCH_MS, Op, Plan};
 use arqon_scenario::{Kind, Node, Record, What};
 use turmoil::{Builder, Sim};
 
-use crate::driver::{Client, Stage};
+use crate::driver::{Client, Stage, parts};
 use crate::faults::Active;
 use crate::links::Links;
+use crate::net::SimGround;
 use crate::process::Brake;
 use crate::recorder::Recorder;
 use crate::shield_host::{ShieldHost, add_brain, add_shield};
@@ -77,6 +78,7 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         shields.push(shield);
     }
     let stage = Rc::new(Stage {
+        ground: SimGround,
         seed: plan.seed,
         shields: topology.shields,
         views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
@@ -114,19 +116,19 @@ fn build(scenario: &Scenario, plan: &Plan) -> Sim<'static> {
         .build()
 }
 
-fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twist: Twist) -> Brake {
+fn add_clients(
+    sim: &mut Sim<'_>,
+    stage: &Rc<Stage<SimGround>>,
+    plan: &Plan,
+    host: u32,
+    twist: Twist,
+) -> Brake {
     let mut here: Vec<_> = plan.actors.iter().filter(|actor| actor.host == host).cloned().collect();
     if twist.hash_iteration {
         here = crate::meta::shuffled_by_a_hash_map(here);
     }
-    // Each actor's own operations, and what befalls everybody.
-    let drops: Vec<Op> = plan.ops.iter().filter(|op| befalls_all(op)).cloned().collect();
-    let mut parts = vec![drops; here.len()];
-    for (actor, ops) in here.iter().zip(&mut parts) {
-        ops.iter_mut().for_each(|op| op.r#do = Do::Drop);
-        ops.extend(plan.ops.iter().filter(|op| op.actor == actor.id).cloned());
-        ops.sort_by_key(|op| op.t_ms);
-    }
+    let mut parts = parts(plan);
+    let parts: Vec<_> = here.iter().map(|actor| parts.remove(&actor.id).unwrap_or_default()).collect();
     let (stage, brake) = (Rc::clone(stage), Brake::default());
     let its_brake = brake.clone();
     sim.host(Node::Client(host).to_string(), move || {
@@ -137,7 +139,7 @@ fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twi
             let process = async {
                 for (actor, ops) in clients {
                     tracing::trace!(actor = actor.id, "enters");
-                    tokio::task::spawn_local(Client::new(&stage, &actor, ops.into()).run());
+                    tokio::task::spawn_local(Client::new(&stage, &actor, ops).run());
                 }
                 std::future::pending::<()>().await;
             };
@@ -146,10 +148,6 @@ fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twi
         }
     });
     brake
-}
-
-fn befalls_all(op: &Op) -> bool {
-    matches!(op.r#do, Do::Fault { kind: FaultKind::DropAll, .. })
 }
 
 impl World<'_> {

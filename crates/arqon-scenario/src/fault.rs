@@ -35,7 +35,7 @@ pub struct Fault {
     pub latency_ms: u64,
     /// For `lossy_link`: see [`Strength`].
     #[serde(default)]
-    pub loss_per_mille: u64,
+    pub loss_per_mille: u32,
     /// For `clock_drift`: see [`Strength`].
     #[serde(default)]
     pub drift_ppm: i64,
@@ -53,7 +53,7 @@ pub struct Strength {
     pub latency_ms: u64,
     /// For `lossy_link`: packets of a thousand that are lost.
     #[serde(skip_serializing_if = "is_default")]
-    pub loss_per_mille: u64,
+    pub loss_per_mille: u32,
     /// For `clock_drift`: how much too fast the wall clock runs, in millionths.
     #[serde(skip_serializing_if = "is_default")]
     pub drift_ppm: i64,
@@ -144,7 +144,21 @@ impl FaultKind {
     }
 }
 
+impl std::fmt::Display for FaultKind {
+    /// As it is written in a scenario.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl Fault {
+    /// A fault without places and strength.
+    pub(crate) fn plain(at: Span, r#for: Option<Span>, r#do: FaultKind) -> Self {
+        let (node, peer, side) = (None, None, Vec::new());
+        let Strength { offset_ms, latency_ms, loss_per_mille, drift_ppm } = Strength::default();
+        Self { at, r#for, r#do, node, peer, side, offset_ms, latency_ms, loss_per_mille, drift_ppm }
+    }
+
     pub(crate) fn validate(&self, topology: &Topology) -> Result<(), String> {
         let nodes = self.side.iter().copied().chain(self.node).chain(self.peer);
         if let Some(stranger) = nodes.into_iter().find(|node| !topology.has(*node)) {
