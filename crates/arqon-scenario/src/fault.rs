@@ -162,7 +162,7 @@ impl Fault {
     pub(crate) fn validate(&self, topology: &Topology) -> Result<(), String> {
         let nodes = self.side.iter().copied().chain(self.node).chain(self.peer);
         if let Some(stranger) = nodes.into_iter().find(|node| !topology.has(*node)) {
-            return Err(format!("there is no {stranger}"));
+            return Err(format!("there is no `{stranger}`{}", topology.meant(stranger)));
         }
         let kind = self.r#do;
         if !kind.fits(self.node) {
@@ -227,4 +227,54 @@ impl Strength {
 
 fn on_spine(node: Option<Node>) -> bool {
     matches!(node, Some(Node::Shield(_) | Node::Brain(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: FaultKind, node: Option<Node>, peer: Option<Node>) -> Fault {
+        let fault = Fault::plain(Span::exactly(1), (!kind.has_no_end()).then_some(Span::exactly(9)), kind);
+        Fault { node, peer, ..fault }
+    }
+
+    #[test]
+    fn each_kind_names_the_places_and_the_strength_that_it_needs() {
+        let (s0, b0, c0) = (Some(Node::Shield(0)), Some(Node::Brain(0)), Some(Node::Client(0)));
+        let (spine, valkey) = (Some(Node::Spine), Some(Node::Valkey));
+        let ok = |fault: Fault| fault.validate(&Topology::default());
+        let good = [
+            fault(FaultKind::PartitionOneway, s0, c0),
+            fault(FaultKind::ConnReset, c0, None),
+            fault(FaultKind::Terminate, s0, None),
+            fault(FaultKind::Pause, c0, None),
+            fault(FaultKind::Kill, b0, None),
+            fault(FaultKind::ValkeyDown, None, None),
+            fault(FaultKind::Partition, b0, valkey),
+            Fault { latency_ms: 2_000, ..fault(FaultKind::SlowLink, s0, spine) },
+            Fault { loss_per_mille: 10, ..fault(FaultKind::LossyLink, c0, None) },
+            Fault { drift_ppm: -9, ..fault(FaultKind::ClockDrift, s0, None) },
+        ];
+        for fault in good {
+            assert_eq!(ok(fault.clone()), Ok(()), "{fault:?}");
+        }
+        let bad = [
+            fault(FaultKind::PartitionOneway, s0, None),
+            fault(FaultKind::Partition, s0, s0),
+            fault(FaultKind::Terminate, b0, None),
+            fault(FaultKind::Pause, spine, None),
+            fault(FaultKind::Kill, c0, None),
+            fault(FaultKind::ValkeyDown, b0, None),
+            fault(FaultKind::Hold, s0, valkey),
+            fault(FaultKind::Crash, s0, c0),
+            fault(FaultKind::SlowLink, s0, None),
+            Fault { latency_ms: 2_001, ..fault(FaultKind::SlowLink, s0, None) },
+            Fault { latency_ms: 5, ..fault(FaultKind::Hold, s0, None) },
+            Fault { loss_per_mille: 1_001, ..fault(FaultKind::LossyLink, c0, None) },
+            Fault { r#for: Some(Span::exactly(1)), ..fault(FaultKind::ConnReset, c0, None) },
+        ];
+        for fault in bad {
+            assert!(ok(fault.clone()).is_err(), "{fault:?}");
+        }
+    }
 }
