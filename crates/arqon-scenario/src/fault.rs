@@ -12,6 +12,7 @@ const DRIFT_MAX_PPM: i64 = 200_000;
 
 /// One thing that breaks.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When.
@@ -65,6 +66,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The kinds of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// A cut longer than TCP's patience: what is sent is lost, connections over it are dead.

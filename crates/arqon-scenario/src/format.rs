@@ -30,6 +30,7 @@ pub enum ScenarioError {
 
 /// One scenario.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Must be [`SCHEMA`].
@@ -52,6 +53,7 @@ pub struct Scenario {
     pub topology: Topology,
     /// Laid over the Shield's `config.toml`, table by table.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub config: toml::Table,
     /// Who comes.
     #[serde(rename = "actor", default)]
@@ -76,6 +78,7 @@ pub struct Scenario {
 
 /// The machines of one world.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Topology {
     /// Shields, at least 1.
@@ -99,6 +102,7 @@ impl Default for Topology {
 
 /// Actors that do the same thing.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Cohort {
     /// Names them: user `chat.3` is the fourth of cohort `chat`.
@@ -176,6 +180,7 @@ fn default_tenants() -> Vec<String> {
 
 /// Which rooms an actor joins.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Rooms {
     /// These, always.
@@ -194,6 +199,7 @@ impl Default for Rooms {
 
 /// What an actor publishes, into a room of its own each time.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// How often.
@@ -208,6 +214,7 @@ pub struct Publish {
 
 /// Random comings and goings of one actor.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Churn {
     /// Leaves a room and comes back after 50 ms to 2 s.
@@ -218,6 +225,7 @@ pub struct Churn {
 
 /// A time without reading.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Stall {
     /// From when.
@@ -228,6 +236,7 @@ pub struct Stall {
 
 /// What an actor sees of presence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Watch {
     /// Nothing.
@@ -241,6 +250,7 @@ pub enum Watch {
 
 /// The encoding of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// JSON text.
@@ -254,6 +264,7 @@ pub enum Encoding {
 
 /// Whether an actor plays by the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {
     /// It does.
@@ -265,6 +276,7 @@ pub enum ActorKind {
 
 /// When everything is well again.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Heal {
     /// All faults are undone here; the scenario's `duration` if it is not said.
@@ -273,6 +285,7 @@ pub struct Heal {
 
 /// What must hold.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Check {
     /// Names of [`crate::oracle::SAFETY`] that must hold at every moment.

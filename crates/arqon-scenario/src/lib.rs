@@ -16,6 +16,8 @@ pub mod oracle;
 pub mod payload;
 pub mod plan;
 pub mod rng;
+#[cfg(test)]
+mod schema;
 mod swarm;
 mod target;
 mod validate;

@@ -16,6 +16,7 @@ pub const RSS_PER_SOCKET: &str = "rss_per_socket";
 
 /// Limits, for each target that has one.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// From the ask to publish to a receipt, for half of all receipts.

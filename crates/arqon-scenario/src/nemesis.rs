@@ -9,6 +9,7 @@ use crate::values::{Node, Span};
 
 /// How faults are drawn.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Nemesis {
     /// The mean time between two.

@@ -12,6 +12,7 @@ const REVOKED_FOR_MS: u64 = 3_600_000;
 
 /// One order of an operator, as it is written.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Operate {
     /// When.
@@ -39,6 +40,7 @@ pub struct Operate {
 
 /// The kinds of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderKind {
     /// Ends a user's sessions.
