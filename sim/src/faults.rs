@@ -56,7 +56,7 @@ impl Active {
     /// How many packets of a thousand are lost between two nodes.
     pub(crate) fn loss_per_mille(&self, a: Node, b: Node) -> u64 {
         let lossy = self.broken.kind == FaultKind::LossyLink && self.joins(a, b);
-        if lossy { self.strength.loss_per_mille } else { 0 }
+        if lossy { u64::from(self.strength.loss_per_mille) } else { 0 }
     }
 
     /// The host that is switched off at once when this fault begins.

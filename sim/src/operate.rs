@@ -22,7 +22,8 @@ pub(crate) fn desk(control: Control, recorder: Recorder) -> (Desk, impl Future<O
     let (desk, mut orders) = mpsc::channel(WAITING_MAX);
     let task = async move {
         while let Some(order) = orders.recv().await {
-            carry_out(&control, &recorder, &order).await;
+            // One order may take seconds, and operators do not wait for each other.
+            tokio::task::spawn_local(carry_out(control.clone(), recorder.clone(), order));
         }
     };
     (desk, task)
@@ -52,10 +53,10 @@ fn note(line: Record, what: &str) -> Record {
     Record { note: Some(what.to_owned()), ..line }
 }
 
-async fn carry_out(control: &Control, recorder: &Recorder, order: &Order) {
-    recorder.add(record(now_ms(), Kind::Invoke, order));
+async fn carry_out(control: Control, recorder: Recorder, order: Order) {
+    recorder.add(record(now_ms(), Kind::Invoke, &order));
     let operator = control.operator();
-    let done = match order {
+    let done = match &order {
         Order::Settings { tenant, room, members_max, publish_rate_per_s } => {
             let line = pb::RoomSetting {
                 tenant: tenant.clone(),
@@ -91,14 +92,11 @@ async fn carry_out(control: &Control, recorder: &Recorder, order: &Order) {
         }
     };
     recorder.add(match done {
-        Ok(_) => record(now_ms(), Kind::Ok, order),
+        Ok(_) => record(now_ms(), Kind::Ok, &order),
         Err(error) => {
-            let note = format!(
-                "{}: {}",
-                record(now_ms(), Kind::Fail, order).note.unwrap_or_default(),
-                error.message
-            );
-            Record { note: Some(note), ..record(now_ms(), Kind::Fail, order).code(error.code.number()) }
+            let failed = record(now_ms(), Kind::Fail, &order).code(error.code.number());
+            let note = format!("{}: {}", failed.note.as_deref().unwrap_or_default(), error.message);
+            Record { note: Some(note), ..failed }
         }
     });
 }

@@ -199,6 +199,8 @@ impl Account {
         let Header { quiet_ms, surroundings, actors, .. } = &self.header;
         let case = Case { history: &self.history, quiet_ms: *quiet_ms, surroundings: *surroundings };
         let cohorts = actors.iter().map(|part| (part.id, part.cohort.clone())).collect();
-        Ok(Verdict::new(self, &scenario, judge(case, &scenario.check, &cohorts)))
+        let mut found = judge(case, &scenario.check, &cohorts);
+        found.extend(crate::limits::judge(self, &scenario));
+        Ok(Verdict::new(self, &scenario, found))
     }
 }

@@ -12,6 +12,7 @@ const DRIFT_MAX_PPM: i64 = 200_000;
 
 /// One thing that breaks.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When.
@@ -35,7 +36,7 @@ pub struct Fault {
     pub latency_ms: u64,
     /// For `lossy_link`: see [`Strength`].
     #[serde(default)]
-    pub loss_per_mille: u64,
+    pub loss_per_mille: u32,
     /// For `clock_drift`: see [`Strength`].
     #[serde(default)]
     pub drift_ppm: i64,
@@ -53,7 +54,7 @@ pub struct Strength {
     pub latency_ms: u64,
     /// For `lossy_link`: packets of a thousand that are lost.
     #[serde(skip_serializing_if = "is_default")]
-    pub loss_per_mille: u64,
+    pub loss_per_mille: u32,
     /// For `clock_drift`: how much too fast the wall clock runs, in millionths.
     #[serde(skip_serializing_if = "is_default")]
     pub drift_ppm: i64,
@@ -65,6 +66,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The kinds of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// A cut longer than TCP's patience: what is sent is lost, connections over it are dead.
@@ -144,11 +146,25 @@ impl FaultKind {
     }
 }
 
+impl std::fmt::Display for FaultKind {
+    /// As it is written in a scenario.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl Fault {
+    /// A fault without places and strength.
+    pub(crate) fn plain(at: Span, r#for: Option<Span>, r#do: FaultKind) -> Self {
+        let (node, peer, side) = (None, None, Vec::new());
+        let Strength { offset_ms, latency_ms, loss_per_mille, drift_ppm } = Strength::default();
+        Self { at, r#for, r#do, node, peer, side, offset_ms, latency_ms, loss_per_mille, drift_ppm }
+    }
+
     pub(crate) fn validate(&self, topology: &Topology) -> Result<(), String> {
         let nodes = self.side.iter().copied().chain(self.node).chain(self.peer);
         if let Some(stranger) = nodes.into_iter().find(|node| !topology.has(*node)) {
-            return Err(format!("there is no {stranger}"));
+            return Err(format!("there is no `{stranger}`{}", topology.meant(stranger)));
         }
         let kind = self.r#do;
         if !kind.fits(self.node) {
@@ -213,4 +229,54 @@ impl Strength {
 
 fn on_spine(node: Option<Node>) -> bool {
     matches!(node, Some(Node::Shield(_) | Node::Brain(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: FaultKind, node: Option<Node>, peer: Option<Node>) -> Fault {
+        let fault = Fault::plain(Span::exactly(1), (!kind.has_no_end()).then_some(Span::exactly(9)), kind);
+        Fault { node, peer, ..fault }
+    }
+
+    #[test]
+    fn each_kind_names_the_places_and_the_strength_that_it_needs() {
+        let (s0, b0, c0) = (Some(Node::Shield(0)), Some(Node::Brain(0)), Some(Node::Client(0)));
+        let (spine, valkey) = (Some(Node::Spine), Some(Node::Valkey));
+        let ok = |fault: Fault| fault.validate(&Topology::default());
+        let good = [
+            fault(FaultKind::PartitionOneway, s0, c0),
+            fault(FaultKind::ConnReset, c0, None),
+            fault(FaultKind::Terminate, s0, None),
+            fault(FaultKind::Pause, c0, None),
+            fault(FaultKind::Kill, b0, None),
+            fault(FaultKind::ValkeyDown, None, None),
+            fault(FaultKind::Partition, b0, valkey),
+            Fault { latency_ms: 2_000, ..fault(FaultKind::SlowLink, s0, spine) },
+            Fault { loss_per_mille: 10, ..fault(FaultKind::LossyLink, c0, None) },
+            Fault { drift_ppm: -9, ..fault(FaultKind::ClockDrift, s0, None) },
+        ];
+        for fault in good {
+            assert_eq!(ok(fault.clone()), Ok(()), "{fault:?}");
+        }
+        let bad = [
+            fault(FaultKind::PartitionOneway, s0, None),
+            fault(FaultKind::Partition, s0, s0),
+            fault(FaultKind::Terminate, b0, None),
+            fault(FaultKind::Pause, spine, None),
+            fault(FaultKind::Kill, c0, None),
+            fault(FaultKind::ValkeyDown, b0, None),
+            fault(FaultKind::Hold, s0, valkey),
+            fault(FaultKind::Crash, s0, c0),
+            fault(FaultKind::SlowLink, s0, None),
+            Fault { latency_ms: 2_001, ..fault(FaultKind::SlowLink, s0, None) },
+            Fault { latency_ms: 5, ..fault(FaultKind::Hold, s0, None) },
+            Fault { loss_per_mille: 1_001, ..fault(FaultKind::LossyLink, c0, None) },
+            Fault { r#for: Some(Span::exactly(1)), ..fault(FaultKind::ConnReset, c0, None) },
+        ];
+        for fault in bad {
+            assert!(ok(fault.clone()).is_err(), "{fault:?}");
+        }
+    }
 }

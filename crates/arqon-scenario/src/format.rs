@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::fault::{Fault, FaultKind, Strength};
+pub use crate::limits::Limits;
+use crate::mistake;
+pub use crate::nemesis::Nemesis;
 pub use crate::operate::Operate;
-use crate::values::{Rate, Span};
+use crate::target::Target;
+use crate::values::{Rate, Seeds, Span};
 
 /// The schema this version reads.
 pub const SCHEMA: &str = "arqon.scenario/1";
@@ -16,16 +20,17 @@ pub const SCHEMA: &str = "arqon.scenario/1";
 /// Why a scenario file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
-    /// The text is not this schema; says line and column.
+    /// The text is not this schema; says line and column, and which name was probably meant.
     #[error("{0}")]
-    Syntax(#[from] toml::de::Error),
-    /// The text reads, but does not make sense.
+    Syntax(String),
+    /// The text reads, but does not make sense; says the line if it is one line's fault.
     #[error("{0}")]
     Meaning(String),
 }
 
 /// One scenario.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Must be [`SCHEMA`].
@@ -34,11 +39,21 @@ pub struct Scenario {
     pub why: String,
     /// How long actors act, from 0. The convergence checks follow.
     pub duration: Span,
+    /// Where it can be carried out.
+    #[serde(default = "default_targets")]
+    pub targets: Vec<Target>,
+    /// Which seeds a sweep runs if it is not told.
+    #[serde(default)]
+    pub seeds: Seeds,
+    /// Whether each seed leaves out some of the faults and of what actors may do.
+    #[serde(default)]
+    pub swarm: bool,
     /// The machines.
     #[serde(default)]
     pub topology: Topology,
     /// Laid over the Shield's `config.toml`, table by table.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub config: toml::Table,
     /// Who comes.
     #[serde(rename = "actor", default)]
@@ -46,6 +61,8 @@ pub struct Scenario {
     /// What breaks.
     #[serde(rename = "fault", default)]
     pub faults: Vec<Fault>,
+    /// What breaks besides, drawn by the seed.
+    pub nemesis: Option<Nemesis>,
     /// What operators do.
     #[serde(rename = "operate", default)]
     pub operates: Vec<Operate>,
@@ -54,10 +71,14 @@ pub struct Scenario {
     pub heal: Heal,
     /// What must hold.
     pub check: Check,
+    /// How quick and how lean it must be.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// The machines of one world.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Topology {
     /// Shields, at least 1.
@@ -81,6 +102,7 @@ impl Default for Topology {
 
 /// Actors that do the same thing.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Cohort {
     /// Names them: user `chat.3` is the fourth of cohort `chat`.
@@ -140,6 +162,9 @@ pub struct Cohort {
     pub kind: ActorKind,
 }
 
+fn default_targets() -> Vec<Target> {
+    vec![Target::Sim]
+}
 fn one() -> u32 {
     1
 }
@@ -155,6 +180,7 @@ fn default_tenants() -> Vec<String> {
 
 /// Which rooms an actor joins.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Rooms {
     /// These, always.
@@ -173,6 +199,7 @@ impl Default for Rooms {
 
 /// What an actor publishes, into a room of its own each time.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// How often.
@@ -187,6 +214,7 @@ pub struct Publish {
 
 /// Random comings and goings of one actor.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Churn {
     /// Leaves a room and comes back after 50 ms to 2 s.
@@ -197,6 +225,7 @@ pub struct Churn {
 
 /// A time without reading.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Stall {
     /// From when.
@@ -207,6 +236,7 @@ pub struct Stall {
 
 /// What an actor sees of presence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Watch {
     /// Nothing.
@@ -220,6 +250,7 @@ pub enum Watch {
 
 /// The encoding of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// JSON text.
@@ -233,6 +264,7 @@ pub enum Encoding {
 
 /// Whether an actor plays by the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {
     /// It does.
@@ -244,6 +276,7 @@ pub enum ActorKind {
 
 /// When everything is well again.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Heal {
     /// All faults are undone here; the scenario's `duration` if it is not said.
@@ -252,6 +285,7 @@ pub struct Heal {
 
 /// What must hold.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Check {
     /// Names of [`crate::oracle::SAFETY`] that must hold at every moment.
@@ -270,8 +304,10 @@ impl Scenario {
     /// # Errors
     /// Names the line of what is not understood, or the value that makes no sense.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = toml::from_str(text)?;
-        scenario.validate().map_err(ScenarioError::Meaning)?;
+        let read = toml::from_str::<Self>(text);
+        let scenario = read.map_err(|error| ScenarioError::Syntax(mistake::explain(&error)))?;
+        let located = |message: String| ScenarioError::Meaning(mistake::locate(text, &message));
+        scenario.validate().map_err(located)?;
         Ok(scenario)
     }
 
@@ -320,12 +356,21 @@ liveness = { publish_ok = "3s" }
     #[test]
     fn what_is_not_understood_is_refused_by_name_and_line() {
         let line = |text: &str| Scenario::parse(text).expect_err("refused").to_string();
-        let unknown = line(&SMALL.replace("count = 2", "cuont = 2"));
-        assert!(unknown.contains("line 7") && unknown.contains("cuont"), "{unknown}");
+        for (from, to, line_number, says) in [
+            ("count = 2", "cuont = 2", "line 7", "did you mean `count`?"),
+            ("partition", "partitoin", "line 12", "did you mean `partition`?"),
+            ("no_duplicate", "no_duplicates", "line 15", "did you mean `no_duplicate`?"),
+            ("publish_ok", "publish_okay", "line 16", "did you mean `publish_ok`?"),
+            ("client.0", "client.9", "line 13", "did you mean `client.2`?"),
+            ("client.0", "cleint.0", "line 13", "did you mean `client`?"),
+            ("duration =", "durations =", "line 4", "did you mean `duration`?"),
+        ] {
+            let error = line(&SMALL.replace(from, to));
+            assert!(error.contains(line_number) && error.contains(says), "{to}: {error}");
+        }
         for (from, to, says) in [
             ("scenario/1", "scenario/9", "scenario/9"),
             ("a test", " ", "why"),
-            ("client.0", "client.9", "there is no client.9"),
             ("client.0", "pod.9", "pod.9"),
             ("lobby", "lob*by", "character"),
             ("no_duplicate", "no_dupes", "no_dupes"),

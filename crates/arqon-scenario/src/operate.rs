@@ -12,6 +12,7 @@ const REVOKED_FOR_MS: u64 = 3_600_000;
 
 /// One order of an operator, as it is written.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Operate {
     /// When.
@@ -39,6 +40,7 @@ pub struct Operate {
 
 /// The kinds of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderKind {
     /// Ends a user's sessions.
@@ -154,5 +156,38 @@ impl Operate {
             }
         };
         (t_ms, order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Scenario;
+    use crate::plan::{Do, compile};
+
+    fn read(order: &str) -> Result<Scenario, String> {
+        let text =
+            "schema = \"arqon.scenario/1\"\nwhy = \"a test\"\nduration = \"5s\"\n[check]\n[[operate]]\n";
+        Scenario::parse(&format!("{text}{order}\n")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn an_order_has_what_it_needs_and_nothing_else() {
+        let good =
+            read("at = \"2s\"\ndo = \"revoke\"\nuser = \"chat.0\"\nfor = \"10s\"").expect("a good order");
+        let plan = compile(&good, 1);
+        let (tenant, user) = ("acme".to_owned(), "chat.0".to_owned());
+        assert_eq!(plan.ops[0].r#do, Do::Operate { order: Order::Revoke { tenant, user, for_ms: 10_000 } });
+        for (order, says) in [
+            ("do = \"kick\"", "user"),
+            ("do = \"close_room\"\nroom = \"lob*by\"", "character"),
+            ("do = \"drain\"\nnode = \"shield.9\"", "node"),
+            ("do = \"close_room\"\nroom = \"lobby\"\nuser = \"a\"", "user"),
+            ("do = \"kick\"\nuser = \"a\"\nfor = \"1s\"", "for"),
+            ("do = \"kick\"\nuser = \"a\"\nmembers_max = 1", "limits"),
+        ] {
+            let error = read(&format!("at = \"1s\"\n{order}")).expect_err(order);
+            assert!(error.contains(says), "{order}: {error}");
+        }
     }
 }

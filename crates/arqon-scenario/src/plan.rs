@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{ActorKind, Cohort, Encoding, Fault, FaultKind, Scenario, Strength, Watch};
 use crate::operate::Order;
 use crate::rng::Rng;
+use crate::swarm;
 use crate::values::Node;
 
 /// The wall clock at virtual time 0, in milliseconds since the Unix epoch.
@@ -27,6 +28,9 @@ pub struct Plan {
     pub quiet_ms: u64,
     /// When the driver stops, in milliseconds.
     pub end_ms: u64,
+    /// What this seed leaves out of the scenario, if that is a swarm: `fault.0.crash`, `nemesis.pause`, `chat.churn.drop`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// Who takes part; actor `n` is at index `n - 1`.
     pub actors: Vec<Actor>,
     /// What happens, in time order; at equal times in plan order.
@@ -149,13 +153,20 @@ pub enum Do {
 /// Expands a scenario with a seed.
 #[must_use]
 pub fn compile(scenario: &Scenario, seed: u64) -> Plan {
+    let left_out = swarm::left_out(scenario, seed);
+    let scenario = &swarm::without(scenario, &left_out);
     let duration_ms = scenario.duration.draw(&mut Rng::new(seed, "duration"));
     let heal_ms = scenario.heal.at.map_or(duration_ms, |at| at.draw(&mut Rng::new(seed, "heal")));
     let quiet_ms = heal_ms.max(duration_ms);
     let last_ms = quiet_ms + scenario.settle_ms();
-    let mut plan = Plan { seed, quiet_ms, end_ms: last_ms + TAIL_MS, actors: Vec::new(), ops: Vec::new() };
-    for (number, fault) in scenario.faults.iter().enumerate() {
-        plan_fault(&mut plan, u32::try_from(number).unwrap_or(u32::MAX), fault, heal_ms);
+    let (end_ms, actors, ops) = (last_ms + TAIL_MS, Vec::new(), Vec::new());
+    let mut plan = Plan { seed, quiet_ms, end_ms, left_out, actors, ops };
+    let nemesis = scenario.nemesis.as_ref();
+    let drawn = nemesis.map_or_else(Vec::new, |n| n.draw(&scenario.topology, heal_ms, seed));
+    for (number, fault) in scenario.faults.iter().chain(&drawn).enumerate() {
+        if !swarm::lacks_fault(&plan.left_out, number) {
+            plan_fault(&mut plan, u32::try_from(number).unwrap_or(u32::MAX), fault, heal_ms);
+        }
     }
     for (number, operate) in scenario.operates.iter().enumerate() {
         let (t_ms, order) = operate.draw(&mut Rng::new(seed, &format!("operate {number}")));

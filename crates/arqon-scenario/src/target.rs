@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One of the worlds in which a plan is carried out. The plan, the history and the oracles are the same in all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// The simulator: one process, virtual time, a simulated network and spine, Brains of the Rust model.

@@ -3,6 +3,7 @@
 use arqon_proto::id::{Room, Tenant};
 
 use crate::format::{Check, Cohort, SCHEMA, Scenario, Topology};
+use crate::mistake;
 use crate::oracle;
 use crate::values::Node;
 
@@ -27,6 +28,11 @@ impl Scenario {
         for fault in &self.faults {
             fault.validate(t).map_err(|e| format!("fault {:?}: {e}", fault.r#do))?;
         }
+        self.nemesis.iter().try_for_each(crate::nemesis::Nemesis::validate)?;
+        if self.targets.is_empty() {
+            return Err("targets is empty: say where it is carried out".to_owned());
+        }
+        self.limits.validate(&self.targets)?;
         for operate in &self.operates {
             operate.validate(t).map_err(|e| format!("operate {:?}: {e}", operate.r#do))?;
         }
@@ -56,6 +62,17 @@ impl Cohort {
 }
 
 impl Topology {
+    /// The node that was probably meant by one that does not exist: the last of its kind.
+    pub(crate) fn meant(&self, stranger: Node) -> String {
+        let last = match stranger {
+            Node::Shield(_) => Node::Shield(self.shields.saturating_sub(1)),
+            Node::Client(_) => Node::Client(self.client_hosts.saturating_sub(1)),
+            Node::Brain(_) => Node::Brain(self.brains.saturating_sub(1)),
+            Node::Spine | Node::Valkey => return String::new(),
+        };
+        format!("; did you mean `{last}`?")
+    }
+
     /// Whether there is such a node.
     pub(crate) fn has(&self, node: Node) -> bool {
         match node {
@@ -71,12 +88,19 @@ impl Check {
     fn validate(&self, actors: &[Cohort]) -> Result<(), String> {
         let known = |what: &str, name: &String, all: &[&str]| {
             let known = all.contains(&name.as_str());
-            if known { Ok(()) } else { Err(format!("check.{what}: `{name}` is none of {}", all.join(", "))) }
+            let meant = mistake::meant(name, all.iter().copied());
+            let message = || format!("check.{what}: `{name}` is none of {}{meant}", all.join(", "));
+            if known { Ok(()) } else { Err(message()) }
         };
         self.safety.iter().try_for_each(|n| known("safety", n, oracle::SAFETY))?;
         self.liveness.keys().try_for_each(|n| known("liveness", n, oracle::LIVENESS))?;
         self.sometimes.iter().try_for_each(|n| known("sometimes", n, oracle::MARKS))?;
         let stranger = self.closed_with.keys().find(|c| !actors.iter().any(|a| a.id == **c));
-        stranger.map_or(Ok(()), |c| Err(format!("check.closed_with: there is no actor `{c}`")))
+        stranger.map_or(Ok(()), |c| {
+            Err(format!(
+                "check.closed_with: there is no actor `{c}`{}",
+                mistake::meant(c, actors.iter().map(|a| a.id.as_str()))
+            ))
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::mistake;
 use crate::rng::Rng;
 
 /// A time span, or a range of them that the seed draws from: `"3s"`, `"250ms"`, `"2m"`, `"3s..5s"`.
@@ -68,6 +69,41 @@ impl Rate {
     }
 }
 
+/// Seeds: `"0..20"`, the last one not included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeds {
+    /// The first.
+    pub from: u64,
+    /// The one after the last.
+    pub to: u64,
+}
+
+impl Default for Seeds {
+    fn default() -> Self {
+        Self { from: 0, to: 20 }
+    }
+}
+
+impl Seeds {
+    fn parse(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once("..")?;
+        let seeds = Self { from: from.parse().ok()?, to: to.parse().ok()? };
+        (seeds.from < seeds.to).then_some(seeds)
+    }
+}
+
+/// A number of bytes: `"64KiB"`, `"2MiB"`, `"500B"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    fn parse(text: &str) -> Option<Self> {
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+        let (number, factor) = units.iter().find_map(|(unit, f)| Some((text.strip_suffix(unit)?, *f)))?;
+        number.parse::<u64>().ok()?.checked_mul(factor).map(Self)
+    }
+}
+
 /// A host of the world: `"shield.0"`, `"client.2"`, `"brain.0"`, `"spine"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Node {
@@ -113,20 +149,34 @@ impl fmt::Display for Node {
     }
 }
 
+fn nothing(_: &str) -> String {
+    String::new()
+}
+
+/// The kind of node that was probably meant.
+fn node(text: &str) -> String {
+    let kind = text.split('.').next().unwrap_or_default();
+    mistake::meant(kind, ["shield", "client", "brain", "spine", "valkey"])
+}
+
 macro_rules! from_text {
-    ($($name:ident: $rule:literal),+) => {$(
+    ($($name:ident: $rule:literal $meant:expr),+) => {$(
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(d)?;
-                Self::parse(&text).ok_or_else(|| D::Error::custom(format!(concat!("`{}` is not ", $rule), text)))
+                let meant = || $meant(&text);
+                let refused = || D::Error::custom(format!(concat!("`{}` is not ", $rule, "{}"), text, meant()));
+                Self::parse(&text).ok_or_else(refused)
             }
         }
     )+};
 }
 from_text!(
-    Span: "a time span such as \"3s\", \"250ms\" or \"3s..5s\"",
-    Rate: "a rate such as \"2/s\" or \"6/m\"",
-    Node: "a node: \"shield.N\", \"client.N\", \"brain.N\", \"spine\" or \"valkey\""
+    Span: "a time span such as \"3s\", \"250ms\" or \"3s..5s\"" nothing,
+    Seeds: "a range of seeds such as \"0..20\", the last not included" nothing,
+    Bytes: "a size such as \"64KiB\"" nothing,
+    Rate: "a rate such as \"2/s\" or \"6/m\"" nothing,
+    Node: "a node: \"shield.N\", \"client.N\", \"brain.N\", \"spine\" or \"valkey\"" node
 );
 
 impl serde::Serialize for Node {
@@ -150,6 +200,10 @@ mod tests {
         for bad in ["", "4", "0/s", "-1/s", "inf/s", "NaN/s", "1/h"] {
             assert_eq!(Rate::parse(bad), None, "{bad}");
         }
+        assert_eq!(Seeds::parse("3..9"), Some(Seeds { from: 3, to: 9 }));
+        assert!(["", "3", "9..3", "3..3", "a..b"].iter().all(|bad| Seeds::parse(bad).is_none()));
+        assert_eq!([Bytes::parse("64KiB"), Bytes::parse("7B")], [Some(Bytes(65_536)), Some(Bytes(7))]);
+        assert!(["", "64", "KiB", "-1B", "64kb"].iter().all(|bad| Bytes::parse(bad).is_none()));
         assert_eq!(Node::parse("shield.3"), Some(Node::Shield(3)));
         for bad in ["", "shield", "shield.x", "spine.0", "pod.1"] {
             assert_eq!(Node::parse(bad), None, "{bad}");

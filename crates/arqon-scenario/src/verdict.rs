@@ -59,6 +59,9 @@ impl Verdict {
         if !check.closed_with.is_empty() {
             oracles.insert("closed_with".to_owned(), 0);
         }
+        if scenario.limits.is_some(header.target) {
+            oracles.insert("limits".to_owned(), 0);
+        }
         for violation in &violations {
             *oracles.entry(violation.oracle.to_owned()).or_default() += 1;
         }

@@ -85,6 +85,8 @@ impl WireSpine {
             last_sid: 0,
             outgoing: BytesMut::new(),
             outgoing_bytes_max: config.outgoing_bytes_max,
+            writing: false,
+            sent: None,
             changed: Rc::default(),
             pings_outstanding: 0,
         }));
@@ -114,6 +116,15 @@ impl Spine for WireSpine {
         }
         Poll::Pending
     }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.is_sent() {
+            return Poll::Ready(());
+        }
+        shared.sent = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 #[derive(Debug)]
@@ -125,6 +136,10 @@ struct Shared {
     last_sid: u64,
     outgoing: BytesMut,
     outgoing_bytes_max: usize,
+    /// Some of what was outgoing is being written.
+    writing: bool,
+    /// Who waits until all is sent.
+    sent: Option<Waker>,
     /// There is something to write.
     changed: Rc<Notify>,
     pings_outstanding: u32,
@@ -160,6 +175,20 @@ impl Shared {
         Ok(())
     }
 
+    fn is_sent(&self) -> bool {
+        self.outgoing.is_empty() && !self.writing
+    }
+
+    /// Nothing is being written any more.
+    fn written(&mut self) {
+        self.writing = false;
+        if self.is_sent()
+            && let Some(waker) = self.sent.take()
+        {
+            waker.wake();
+        }
+    }
+
     fn say(&mut self, op: &Op) {
         op.encode(&mut self.outgoing);
         self.changed.notify_one();
@@ -176,6 +205,7 @@ impl Shared {
         self.sids.clear();
         self.outgoing.clear();
         self.pings_outstanding = 0;
+        self.written();
         self.wake();
     }
 
@@ -315,12 +345,14 @@ async fn write(writer: &mut (impl AsyncWrite + Unpin), shared: &RefCell<Shared>)
     let changed = shared.borrow().changed.clone();
     loop {
         let chunk = shared.borrow_mut().outgoing.split();
+        shared.borrow_mut().writing = !chunk.is_empty();
         if chunk.is_empty() {
             changed.notified().await;
             continue;
         }
         writer.write_all(&chunk).await?;
         writer.flush().await?;
+        shared.borrow_mut().written();
     }
 }
 

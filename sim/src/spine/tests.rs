@@ -78,6 +78,39 @@ async fn keeps_the_contract_over_real_sockets() {
     LocalSet::new().run_until(suite::run(async || Loopback::new(BrokerConfig::default()).await)).await;
 }
 
+/// The next message; what else happens is passed over.
+async fn message(spine: &mut WireSpine) -> Bytes {
+    loop {
+        if let SpineEvent::Message { payload, .. } = poll_fn(|cx| spine.poll_event(cx)).await {
+            return payload;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_dropped_once_all_is_sent_takes_no_word_with_it() {
+    let talk = async {
+        let mut bench = Loopback::new(BrokerConfig::default()).await;
+        let (mut hears, mut says) = (bench.connect(64).await, bench.connect(64).await);
+        for spine in [&mut hears, &mut says] {
+            let up = poll_fn(|cx| spine.poll_event(cx)).await;
+            assert!(matches!(up, SpineEvent::Up { .. }));
+        }
+        let publish = |text: &'static str| SpineCommand::Publish {
+            subject: "a".into(),
+            payload: Bytes::from_static(text.as_bytes()),
+        };
+        hears.send(SpineCommand::Subscribe { subject: "a".into() }).expect("room for one");
+        hears.send(publish("subscribed")).expect("room for one");
+        assert_eq!(message(&mut hears).await, "subscribed");
+        says.send(publish("bye")).expect("room for one");
+        poll_fn(|cx| says.poll_sent(cx)).await;
+        drop(says);
+        assert_eq!(message(&mut hears).await, "bye");
+    };
+    LocalSet::new().run_until(tokio::time::timeout(Duration::from_secs(10), talk)).await.expect("in time");
+}
+
 /// A broker on the simulated loopback of one host, in virtual time.
 struct Virtual {
     port: u16,

@@ -77,6 +77,32 @@ pub(super) fn undelivered(
     found
 }
 
+/// How many deliveries of acked publications by and to those who count were due, `patience_ms` before the end of the
+/// membership or of the history, and how many of these never came.
+pub(super) fn deliveries(
+    history: &[Record],
+    index: &Index<'_>,
+    counts: &dyn Fn(u32) -> bool,
+    patience_ms: u64,
+) -> (u64, u64) {
+    let acked = acked(history, index);
+    let got = received(history);
+    let (mut due, mut missing) = (0, 0);
+    for (&key, conn) in index.conns.iter().filter(|(key, _)| counts(key.0)) {
+        for member in &conn.members {
+            let Some(since) = member.ok_ms else { continue };
+            let until = member.end_ms.unwrap_or(index.end_ms).saturating_sub(patience_ms);
+            let published = acked.get(&(conn.tenant, member.room)).into_iter().flatten();
+            let for_it = published.filter(|p| counts(p.by.0) && (since..until).contains(&p.invoke_ms));
+            for p in for_it.filter(|p| !(member.no_echo && p.by == key)) {
+                due += 1;
+                missing += u64::from(!got.contains(&(key, p.room, p.publisher, p.seq)));
+            }
+        }
+    }
+    (due, missing)
+}
+
 /// Who got what.
 fn received(history: &[Record]) -> BTreeSet<(ConnKey, &str, &str, u64)> {
     let got = history.iter().filter(|r| r.kind == Kind::Recv);

@@ -79,7 +79,7 @@ pub const MARKS: &[&str] = &[
 ];
 
 /// What else a violation may be named after: nothing has worked, a cohort was not closed as it should, the run itself failed.
-pub const OTHERS: &[&str] = &["vacuous", "closed_with", "crash"];
+pub const OTHERS: &[&str] = &["vacuous", "closed_with", "crash", "limits"];
 
 /// One way in which a history was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -191,6 +191,12 @@ fn liveness(name: &str, case: Case<'_>, index: &Index<'_>, bound_ms: u64) -> Vec
         "live_after_spine" => stale::live_after_spine(case, index, bound_ms),
         _ => Vec::new(),
     }
+}
+
+/// How many deliveries by and to those who count were due, and how many of these never came.
+pub(crate) fn deliveries(history: &[Record], counts: &dyn Fn(u32) -> bool) -> (u64, u64) {
+    const PATIENCE_MS: u64 = 3_000;
+    delivery::deliveries(history, &Index::new(history), counts, PATIENCE_MS)
 }
 
 /// Each actor of the named cohorts met this close code at least once.
