@@ -5,6 +5,7 @@ mod driver;
 mod faults;
 mod meta;
 mod net;
+mod picture;
 mod recorder;
 mod run;
 mod shield_host;
@@ -72,6 +73,13 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Judge the account of a run anew and draw it: one page of HTML that needs nothing else.
+    Picture {
+        /// The account, as a run writes it.
+        account: PathBuf,
+        /// Where the page goes.
+        out: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -104,6 +112,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             sweep::sweep(&scenario, seeds, jobs, plant.as_deref())
         }
         Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
+        Command::Picture { account, out } => picture::picture(&account, &out).map(|()| true),
     }
 }
 

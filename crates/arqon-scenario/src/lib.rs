@@ -9,6 +9,7 @@ pub mod format;
 pub mod history;
 pub mod oracle;
 pub mod payload;
+pub mod picture;
 pub mod plan;
 pub mod rng;
 mod target;
