@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use arqon_proto::time::{Now, millis};
 use arqon_scenario::plan::EPOCH_MS;
@@ -12,11 +11,6 @@ use arqon_shield::env::{Clock, Entropy};
 /// Virtual milliseconds since the start of the run. Must be called by a host.
 pub(crate) fn now_ms() -> u64 {
     millis(turmoil::sim_elapsed().unwrap_or_default())
-}
-
-/// Sleeps until a virtual moment, at once if it has passed.
-pub(crate) async fn sleep_until_ms(t_ms: u64) {
-    tokio::time::sleep(Duration::from_millis(t_ms.saturating_sub(now_ms()))).await;
 }
 
 /// The clocks of one node: virtual time, with a wall clock that may be wrong.

@@ -3,6 +3,7 @@
 mod clock;
 mod driver;
 mod faults;
+mod live;
 mod meta;
 mod net;
 mod picture;
@@ -20,6 +21,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use arqon_scenario::Target;
 use clap::{Parser, Subcommand};
 
 /// Shields, clients, spine and presence in one deterministic world.
@@ -42,7 +44,13 @@ enum Command {
         /// Plant a bug that an oracle must catch (built with --features planted-bugs).
         #[arg(long)]
         plant: Option<String>,
-        /// Write the history to this file, one JSON record a line.
+        /// Where to carry it out.
+        #[arg(long, default_value_t, value_parser = target)]
+        target: Target,
+        /// Print the verdict as JSON, and nothing else.
+        #[arg(long)]
+        json: bool,
+        /// Write the account of the run to this file: a header, then one JSON record a line.
         #[arg(long)]
         history: Option<PathBuf>,
         /// Write every event to standard output at TRACE level. 10 to 20 times slower.
@@ -65,6 +73,11 @@ enum Command {
         #[arg(long)]
         plant: Option<String>,
     },
+    #[command(hide = true)]
+    Brain {
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Check the simulator itself: two processes with one seed must write the same TRACE output.
     Meta {
         /// A scenario file.
@@ -80,6 +93,11 @@ enum Command {
         /// Where the page goes.
         out: PathBuf,
     },
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let known = Target::ALL.into_iter().find(|target| target.to_string() == text);
+    known.ok_or_else(|| format!("none of {}", Target::ALL.map(|target| target.to_string()).join(", ")))
 }
 
 fn main() -> ExitCode {
@@ -100,17 +118,21 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             seed,
             plant,
             history,
+            target,
+            json,
             trace,
             planted_hash_iteration: hash_iteration,
         } => {
             if trace {
                 trace_to_stdout();
             }
-            run::run(run::Order { path, seed, plant, history, twist: world::Twist { hash_iteration } })
+            let twist = world::Twist { hash_iteration };
+            run::run(&run::Order { path, seed, target, plant, history, json, twist })
         }
         Command::Sweep { scenario, seeds, jobs, plant } => {
             sweep::sweep(&scenario, seeds, jobs, plant.as_deref())
         }
+        Command::Brain { config } => live::brain::run(&config),
         Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
         Command::Picture { account, out } => picture::picture(&account, &out).map(|()| true),
     }

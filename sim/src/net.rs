@@ -1,12 +1,39 @@
-//! The simulated network as the Shield's capabilities.
+//! The simulated network as capabilities of the Shield and of actors.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use arqon_scenario::Node;
 use arqon_shield::env::{Listener, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::driver::Ground;
+
+/// The port of every Shield.
+pub(crate) const PORT: u16 = 7320;
+
+/// The simulated network, seen from the host that asks.
+#[derive(Debug)]
+pub(crate) struct SimGround;
+
+impl Ground for SimGround {
+    type Stream = SimStream;
+
+    fn now_ms(&self) -> u64 {
+        crate::clock::now_ms()
+    }
+
+    async fn connect(&self, _: u32, shield: u32) -> io::Result<SimStream> {
+        let host = Node::Shield(shield).to_string();
+        turmoil::net::TcpStream::connect((host.as_str(), PORT)).await.map(SimStream)
+    }
+
+    fn authority(&self, shield: u32) -> String {
+        format!("{}:{PORT}", Node::Shield(shield))
+    }
+}
 
 /// A turmoil stream. A type of our own, because both the trait and the stream are foreign.
 #[derive(Debug)]

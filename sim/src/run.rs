@@ -1,29 +1,38 @@
 //! One scenario, one seed, one verdict. The same seed writes the same to standard output, on any day.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use arqon_scenario::oracle::{Case, Surroundings, judge, marks};
-use arqon_scenario::plan::{Do, Plan, compile};
-use arqon_scenario::{Kind, Node, Record, Scenario, Violation, What};
+use arqon_scenario::account::{Account, Header};
+use arqon_scenario::oracle::Surroundings;
+use arqon_scenario::plan::{Plan, compile};
+use arqon_scenario::{Node, Scenario, Target, Verdict, Violation};
 
 use crate::world::{Twist, perform};
-
-/// Violations of each oracle that are printed; the others are counted.
-const VIOLATIONS_SHOWN: usize = 4;
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
+    /// A scenario file.
     pub(crate) path: PathBuf,
     pub(crate) seed: u64,
+    pub(crate) target: Target,
     /// A bug to plant, by name.
     pub(crate) plant: Option<String>,
-    /// Where to write the history.
+    /// Where to write the account.
     pub(crate) history: Option<PathBuf>,
+    /// Whether to print the verdict as JSON, and nothing else.
+    pub(crate) json: bool,
     pub(crate) twist: Twist,
+}
+
+/// A scenario with the plan that is to be carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) text: String,
+    pub(crate) scenario: Scenario,
+    pub(crate) plan: Plan,
 }
 
 /// Reads a scenario file.
@@ -31,122 +40,129 @@ pub(crate) struct Order {
 /// # Errors
 /// Names the file, and the line if there is one.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Scenario> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Scenario::parse(&text).with_context(|| path.display().to_string())
+    Ok(read(path)?.1)
 }
 
-/// Runs on a fresh thread, which is seeded before anything draws randomness on it. True if nothing was violated.
+fn read(path: &Path) -> anyhow::Result<(String, Scenario)> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let scenario = Scenario::parse(&text).with_context(|| path.display().to_string())?;
+    Ok((text, scenario))
+}
+
+/// True if nothing was violated.
 ///
 /// # Errors
 /// The run could not be made; a panic or a failed host inside the world is a failed run, not an error.
-pub(crate) fn run(order: Order) -> anyhow::Result<bool> {
+pub(crate) fn run(order: &Order) -> anyhow::Result<bool> {
+    plant_check(order.plant.as_deref())?;
+    let (text, scenario) = read(&order.path)?;
+    let plan = compile(&scenario, order.seed);
+    let task = Task { text, scenario, plan };
+    if !order.json {
+        let Plan { actors, ops, end_ms, .. } = &task.plan;
+        let (actors, ops, end) = (actors.len(), ops.len(), end_ms / 1000);
+        println!("{} seed {}: {actors} actors, {ops} operations, {end} s", order.path.display(), order.seed);
+    }
+    let (account, failed) = match order.target {
+        Target::Sim => simulate(order, &task)?,
+        Target::Local | Target::Stack => live(order, &task)?,
+    };
+    if let Some(path) = &order.history {
+        std::fs::write(path, account.to_text()).with_context(|| path.display().to_string())?;
+    }
+    let mut verdict = account.judge()?;
+    if let Some(error) = failed {
+        verdict.add(Violation { oracle: "crash", t_ms: 0, what: error });
+    }
+    say(order, &account, &verdict)
+}
+
+fn say(order: &Order, account: &Account, verdict: &Verdict) -> anyhow::Result<bool> {
+    if order.json {
+        println!("{}", serde_json::to_string_pretty(verdict)?);
+    } else {
+        println!("history {} lines {:016x}", account.history.len(), hash(account));
+        println!("{verdict}");
+    }
+    Ok(verdict.passed)
+}
+
+/// Runs on a fresh thread, which is seeded before anything draws randomness on it. Returns what was seen, and how the world failed
+/// if it did.
+fn simulate(order: &Order, task: &Task) -> anyhow::Result<(Account, Option<String>)> {
     anyhow::ensure!(
         cfg!(tokio_unstable),
         "build with --cfg tokio_unstable, or `select!` draws unseeded randomness"
     );
     crate::shim::check()?;
-    let scenario = load(&order.path)?;
-    plant_check(order.plant.as_deref())?;
-    let replay = replay(&order);
+    let mut header = header(order, task)?;
+    let (order, task) = (order.clone(), task.clone());
     let thread = std::thread::Builder::new().name("world".to_owned()).stack_size(64 << 20);
     let world = thread.spawn(move || {
         crate::shim::seed(order.seed);
         plant(order.plant.as_deref());
-        in_world(&scenario, &order)
+        perform(&task.scenario, &task.plan, order.twist)
     })?;
     let result =
         world.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the world panicked; see standard error")));
-    let violations = match result {
-        Ok(violations) => violations,
-        Err(error) => vec![Violation { oracle: "crash", t_ms: 0, what: format!("{error:#}") }],
-    };
-    let mut of_oracle = BTreeMap::<_, usize>::new();
-    for violation in &violations {
-        let count = of_oracle.entry(violation.oracle).or_default();
-        *count += 1;
-        if *count <= VIOLATIONS_SHOWN {
-            println!("VIOLATION {violation}");
+    match result {
+        Ok(history) => Ok((Account { header, history }, None)),
+        Err(error) => {
+            // Nothing was seen: nothing can be missed in it.
+            header.publishes = 0;
+            Ok((Account { header, history: Vec::new() }, Some(format!("{error:#}"))))
         }
     }
-    if violations.is_empty() {
-        println!("ok");
-        return Ok(true);
-    }
-    let counts: Vec<String> = of_oracle.iter().map(|(oracle, count)| format!("{oracle} {count}")).collect();
-    println!("violations: {}; replay with:\n  {replay}", counts.join(", "));
-    Ok(false)
 }
 
-fn in_world(scenario: &Scenario, order: &Order) -> anyhow::Result<Vec<Violation>> {
-    let plan = compile(scenario, order.seed);
-    let (actors, ops, end) = (plan.actors.len(), plan.ops.len(), plan.end_ms / 1000);
-    println!("{} seed {}: {actors} actors, {ops} operations, {end} s", order.path.display(), order.seed);
-    let history = perform(scenario, &plan, order.twist)?;
-    if let Some(path) = &order.history {
-        let text: String = history.iter().map(|r| r.to_line() + "\n").collect();
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
-    }
-    println!("{}", summary(&history));
-    println!("marks: {}", marks(&history).join(" "));
-    let mut violations = vacuous(&plan, &history);
-    let case = Case { history: &history, quiet_ms: plan.quiet_ms, surroundings: surroundings(scenario)? };
-    violations.extend(judge(case, &scenario.check, &cohorts(&plan)));
-    Ok(violations)
+/// As [`simulate`], with real processes.
+fn live(order: &Order, task: &Task) -> anyhow::Result<(Account, Option<String>)> {
+    let mut header = header(order, task)?;
+    let seen = crate::live::perform(order.target, &task.scenario, &task.plan, order.plant.as_deref())?;
+    header.skipped = seen.skipped;
+    header.measured = seen.measured;
+    Ok((Account { header, history: seen.history }, None))
 }
 
-/// A run in which nothing worked proves nothing, however clean its history is.
-fn vacuous(plan: &Plan, history: &[Record]) -> Vec<Violation> {
-    let publishes = plan.ops.iter().any(|op| matches!(op.r#do, Do::Publish { .. }));
-    let done = |what| history.iter().any(|r| r.kind == Kind::Ok && r.what == what);
-    let what = match (done(What::Connect), publishes && !done(What::Publish)) {
-        (false, _) => "nobody ever connected",
-        (true, true) => "no publication was ever acked",
-        (true, false) => return Vec::new(),
-    };
-    vec![Violation { oracle: "vacuous", t_ms: plan.end_ms, what: what.to_owned() }]
+fn header(order: &Order, task: &Task) -> anyhow::Result<Header> {
+    let file = order.path.display().to_string();
+    let mut header = Header::new(order.target, &file, &task.text, &task.plan, surroundings(&task.scenario));
+    header.plant.clone_from(&order.plant);
+    header.replay = replay(order);
+    Ok(header)
 }
 
-fn surroundings(scenario: &Scenario) -> anyhow::Result<Surroundings> {
-    let presence = crate::shield_host::config(Node::Brain(0), &scenario.config)?.presence;
+/// By the defaults if the scenario's `[config]` is wrong: then the world says so.
+fn surroundings(scenario: &Scenario) -> Surroundings {
+    let overlaid = crate::shield_host::config(Node::Brain(0), &scenario.config);
+    let presence = overlaid.unwrap_or_default().presence;
     let millis = arqon_proto::time::millis;
-    Ok(Surroundings {
+    Surroundings {
         brains: scenario.topology.brains,
         client_hosts: scenario.topology.client_hosts,
         lease_ms: millis(presence.lease),
         grace_ms: millis(presence.grace),
-    })
-}
-
-fn cohorts(plan: &Plan) -> BTreeMap<u32, String> {
-    plan.actors.iter().map(|actor| (actor.id, actor.cohort.clone())).collect()
-}
-
-/// The history in one line, with a hash of all of it: two runs of one seed must print the same.
-fn summary(history: &[Record]) -> String {
-    let count = |kind, what| history.iter().filter(|r| r.kind == kind && r.what == what).count();
-    let mut line = format!(
-        "connected {}, published {}, acked {}, received {}, gaps {}, closed {}",
-        count(Kind::Ok, What::Connect),
-        count(Kind::Invoke, What::Publish),
-        count(Kind::Ok, What::Publish),
-        count(Kind::Recv, What::Publish),
-        count(Kind::Gap, What::Other),
-        history.iter().filter(|r| r.kind == Kind::Closed && r.room.is_none()).count(),
-    );
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in history.iter().flat_map(|r| r.to_line().into_bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    let _ = write!(line, ", history {} lines {hash:016x}", history.len());
-    line
+}
+
+/// A hash of all of it: two runs of one seed must print the same.
+fn hash(account: &Account) -> u64 {
+    let bytes = account.history.iter().flat_map(|r| r.to_line().into_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The one command that does it again.
 fn replay(order: &Order) -> String {
     let planted = if cfg!(feature = "planted-bugs") { "--features planted-bugs " } else { "" };
-    let plant = order.plant.as_ref().map(|bug| format!(" --plant {bug}")).unwrap_or_default();
-    let path = order.path.display();
-    format!("cargo run -p sim {planted}-- run {path} --seed {}{plant}", order.seed)
+    let mut command =
+        format!("cargo run -p sim {planted}-- run {} --seed {}", order.path.display(), order.seed);
+    if order.target != Target::Sim {
+        let _ = write!(command, " --target {}", order.target);
+    }
+    if let Some(bug) = &order.plant {
+        let _ = write!(command, " --plant {bug}");
+    }
+    command
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -16,8 +16,7 @@ use serde::Deserialize as _;
 use turmoil::Sim;
 
 use crate::clock::{SimClock, SimEntropy};
-use crate::driver::PORT;
-use crate::net::SimListener;
+use crate::net::{PORT, SimListener};
 use crate::token;
 
 /// Shards of every Shield: two, on one thread, so that what passes between shards is simulated too.
@@ -71,7 +70,7 @@ fn name(node: Node) -> String {
     node.to_string().replace('.', "-")
 }
 
-fn lay_over(table: &mut toml::Table, overlay: &toml::Table) {
+pub(crate) fn lay_over(table: &mut toml::Table, overlay: &toml::Table) {
     for (key, value) in overlay {
         match (table.get_mut(key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),

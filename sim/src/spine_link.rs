@@ -28,8 +28,8 @@ impl Accept for SimListener {
 
 /// Adds the broker's host. What returns can hold it.
 pub(crate) fn add_broker(sim: &mut Sim<'_>, recorder: &Recorder) -> Hand {
-    let ear = Ear { recorder: recorder.clone(), lives: RefCell::default() };
-    let hand = Hand::new(move |_, subject, payload| ear.hear(subject, payload));
+    let ear = Ear::new(recorder);
+    let hand = Hand::new(move |_, subject, payload| ear.hear(now_ms(), subject, payload));
     let broker = hand.clone();
     sim.host(Node::Spine.to_string(), move || {
         let broker = broker.clone();
@@ -44,14 +44,19 @@ pub(crate) fn add_broker(sim: &mut Sim<'_>, recorder: &Recorder) -> Hand {
 
 /// Writes down that a Brain has forgotten a Shield, and that a Shield took a new life. Oracles judge what clients see;
 /// these lines only show that a scenario came so far.
-struct Ear {
+pub(crate) struct Ear {
     recorder: Recorder,
     /// The latest life of each Shield: process and incarnation.
     lives: RefCell<BTreeMap<String, (u64, u64)>>,
 }
 
 impl Ear {
-    fn hear(&self, subject: &str, payload: &[u8]) {
+    pub(crate) fn new(recorder: &Recorder) -> Self {
+        Self { recorder: recorder.clone(), lives: RefCell::default() }
+    }
+
+    /// Sees one message of the spine at this moment.
+    pub(crate) fn hear(&self, now_ms: u64, subject: &str, payload: &[u8]) {
         if subject != "_arqon.brain" && !subject.starts_with("_arqon.shield.") {
             return;
         }
@@ -72,7 +77,7 @@ impl Ear {
             }
             _ => return,
         };
-        let line = Record::world(now_ms(), Kind::Info, What::Control);
+        let line = Record::world(now_ms, Kind::Info, What::Control);
         self.recorder.add(Record { note: Some(note), ..line });
     }
 }

@@ -11,8 +11,9 @@ use arqon_scenario::plan::{Do, EPOCH_MS, Op, Plan};
 use arqon_scenario::{Kind, Node, Record, What};
 use turmoil::{Builder, Sim};
 
-use crate::driver::{Client, Stage};
+use crate::driver::{Client, Stage, parts};
 use crate::faults::{Active, Links};
+use crate::net::SimGround;
 use crate::recorder::Recorder;
 use crate::shield_host::{ShieldHost, add_brain, add_shield};
 use crate::token::Mint;
@@ -62,6 +63,7 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         nodes.push(Node::Shield(number));
     }
     let stage = Rc::new(Stage {
+        ground: SimGround,
         seed: plan.seed,
         shields: topology.shields,
         views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
@@ -98,19 +100,13 @@ fn build(scenario: &Scenario, plan: &Plan) -> Sim<'static> {
         .build()
 }
 
-fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twist: Twist) {
+fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage<SimGround>>, plan: &Plan, host: u32, twist: Twist) {
     let mut here: Vec<_> = plan.actors.iter().filter(|actor| actor.host == host).cloned().collect();
     if twist.hash_iteration {
         here = crate::meta::shuffled_by_a_hash_map(here);
     }
-    // Each actor's own operations, and what befalls everybody.
-    let drops: Vec<Op> = plan.ops.iter().filter(|op| befalls_all(op)).cloned().collect();
-    let mut parts = vec![drops; here.len()];
-    for (actor, ops) in here.iter().zip(&mut parts) {
-        ops.iter_mut().for_each(|op| op.r#do = Do::Drop);
-        ops.extend(plan.ops.iter().filter(|op| op.actor == actor.id).cloned());
-        ops.sort_by_key(|op| op.t_ms);
-    }
+    let mut parts = parts(plan);
+    let parts: Vec<_> = here.iter().map(|actor| parts.remove(&actor.id).unwrap_or_default()).collect();
     let stage = Rc::clone(stage);
     sim.host(Node::Client(host).to_string(), move || {
         let clients: Vec<_> =
@@ -119,16 +115,12 @@ fn add_clients(sim: &mut Sim<'_>, stage: &Rc<Stage>, plan: &Plan, host: u32, twi
         async move {
             for (actor, ops) in clients {
                 tracing::trace!(actor = actor.id, "enters");
-                tokio::task::spawn_local(Client::new(&stage, &actor, ops.into()).run());
+                tokio::task::spawn_local(Client::new(&stage, &actor, ops).run());
             }
             std::future::pending::<()>().await;
             Ok(())
         }
     });
-}
-
-fn befalls_all(op: &Op) -> bool {
-    matches!(op.r#do, Do::Fault { kind: FaultKind::DropAll, .. })
 }
 
 impl World<'_> {

@@ -29,13 +29,13 @@ use std::time::Duration;
 
 pub use brain::Brain;
 pub use nats::{NatsOptions, NatsServer};
-pub use part::Part;
+pub use part::{Part, Ready};
 pub use port::ReservedPort;
 pub use process::{Process, Program};
 pub use programs::Programs;
 pub use secrets::Secrets;
 pub use shield::Shield;
-pub use stack::{Look, Stack, StackOptions};
+pub use stack::{Look, Peer, Stack, StackOptions};
 pub use valkey::Valkey;
 
 /// Why a part did not start, or did not do what was asked of it.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -19,7 +20,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How a part says that it is ready.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Ready {
+pub enum Ready {
+    /// It does not say: it runs.
+    Runs,
     /// `/health/ready` answers 200.
     Admin(SocketAddr),
     /// The same, and nothing optional is missing.
@@ -38,7 +41,8 @@ pub struct Part {
 
 impl Part {
     /// A part that does not run yet.
-    pub(crate) fn new(program: Program, ready: Ready) -> Self {
+    #[must_use]
+    pub fn new(program: Program, ready: Ready) -> Self {
         Self { program, ready, process: None }
     }
 
@@ -112,6 +116,17 @@ impl Part {
         self.running()?.thaw()
     }
 
+    /// Asks it to end in order, and does not wait until it has. Nothing happens if it does not run.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn terminate(&mut self) -> Result<(), StackError> {
+        match &mut self.process {
+            Some(process) => process.ended().map_or_else(|| process.signal(Signal::TERM), |_| Ok(())),
+            None => Ok(()),
+        }
+    }
+
     /// The process, to look at.
     ///
     /// # Errors
@@ -143,6 +158,7 @@ impl Part {
 impl Ready {
     pub(crate) fn awaited(self) -> &'static str {
         match self {
+            Self::Runs => "it runs",
             Self::Admin(_) => "/health/ready answers 200",
             Self::AdminWhole(_) => "/health/ready answers 200, not degraded",
             Self::Valkey(_) => "PING is answered",
@@ -156,6 +172,7 @@ impl Ready {
 
     async fn answers(self) -> bool {
         match self {
+            Self::Runs => true,
             Self::Admin(address) => http::get(address, "/health/ready").await.is_some_and(|(s, _)| s == 200),
             Self::AdminWhole(address) => http::get(address, "/health/ready")
                 .await

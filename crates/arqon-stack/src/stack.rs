@@ -48,6 +48,18 @@ impl StackOptions {
     }
 }
 
+/// What a Shield or a Brain connects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The nats-server.
+    Spine,
+    /// Valkey.
+    Valkey,
+}
+
+/// By which address a part reaches another: `(name of the part, whom, where that one listens)`.
+type Route<'a> = &'a dyn Fn(&str, Peer, SocketAddr) -> Result<SocketAddr, StackError>;
+
 /// One process of a stack, at one moment.
 #[derive(Clone, Debug)]
 pub struct Look {
@@ -97,6 +109,18 @@ impl Stack {
     /// # Cancel safety
     /// Cancelled, what was started is killed.
     pub async fn start(options: &StackOptions) -> Result<Self, StackError> {
+        Self::start_by(options, &|_, _, address| Ok(address)).await
+    }
+
+    /// The same, with a say in how parts reach each other: `route` is called for each Shield and Brain, before it is started, with its
+    /// name, whom it may want to reach, and where that one listens. Shields do not want Valkey.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and what `route` says.
+    ///
+    /// # Cancel safety
+    /// As [`Self::start`].
+    pub async fn start_by(options: &StackOptions, route: Route<'_>) -> Result<Self, StackError> {
         options.programs.check(options.shields > 0, options.brains > 0)?;
         let (folder, temporary) = folder(options)?;
         let secrets = Secrets::make(&folder, false)?;
@@ -113,11 +137,13 @@ impl Stack {
         valkey.part.program().own_group = options.own_groups;
         valkey.part.restart().await?;
 
-        let surroundings = Surroundings {
-            nats: nats.url(),
-            valkey: valkey.address().to_string(),
-            secrets: &secrets,
-            settings: &options.settings,
+        let surroundings = |name: &str| {
+            Ok(Surroundings {
+                nats: format!("nats://{}", route(name, Peer::Spine, nats.address())?),
+                valkey: route(name, Peer::Valkey, valkey.address())?.to_string(),
+                secrets: &secrets,
+                settings: &options.settings,
+            })
         };
         let shields = shields(options, &folder, &surroundings)?;
         let brains = brains(options, &folder, &surroundings)?;
@@ -204,10 +230,10 @@ fn folder(options: &StackOptions) -> Result<(PathBuf, Option<TempDir>), StackErr
     Ok((temporary.path().to_owned(), Some(temporary)))
 }
 
-fn shields(
+fn shields<'a>(
     options: &StackOptions,
     folder: &Path,
-    surroundings: &Surroundings<'_>,
+    surroundings: &dyn Fn(&str) -> Result<Surroundings<'a>, StackError>,
 ) -> Result<Vec<Shield>, StackError> {
     let shield = |i: usize| {
         let name = format!("shield-{}", i + 1);
@@ -216,6 +242,7 @@ fn shields(
             |port| ReservedPort::take_this(port).map_err(StackError::io(&name, "cannot take its port"));
         let ports = [take(clients)?, take(admin)?];
         let brains = options.brains > 0;
+        let surroundings = surroundings(&name)?;
         Shield::prepare(&name, &options.programs.shield, folder, ports, brains, |clients, admin| {
             surroundings.shield(&name, clients, admin)
         })
@@ -223,14 +250,15 @@ fn shields(
     (0..options.shields).map(shield).collect()
 }
 
-fn brains(
+fn brains<'a>(
     options: &StackOptions,
     folder: &Path,
-    surroundings: &Surroundings<'_>,
+    surroundings: &dyn Fn(&str) -> Result<Surroundings<'a>, StackError>,
 ) -> Result<Vec<Brain>, StackError> {
     let brain = |i: usize| {
         let name = format!("brain-{}", i + 1);
         let release = &options.programs.brain;
+        let surroundings = surroundings(&name)?;
         Brain::prepare(&name, release, folder, |admin| surroundings.brain(&name, admin))
     };
     (0..options.brains).map(brain).collect()

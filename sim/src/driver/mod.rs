@@ -3,6 +3,7 @@
 //! An actor comes, stays connected (it reconnects with backoff to the next Shield), performs its operations and goes.
 //! What falls due while it has no connection changes only what it wants; publications are then not made.
 
+mod ground;
 mod session;
 mod view;
 
@@ -12,20 +13,17 @@ use std::time::Duration;
 
 use arqon_client::{Backoff, Carrier, Connection, Next, Options, RequestError};
 use arqon_proto::message::Encoding;
-use arqon_scenario::format::Encoding as Written;
-use arqon_scenario::plan::{Actor, Do, Op};
+use arqon_scenario::format::{Encoding as Written, FaultKind};
+use arqon_scenario::plan::{Actor, Do, Op, Plan};
 use arqon_scenario::rng::Rng;
-use arqon_scenario::{Kind, Node, Record, What};
+use arqon_scenario::{Kind, Record, What};
 
-use crate::clock::{now_ms, sleep_until_ms};
-use crate::net::SimStream;
 use crate::recorder::Recorder;
 use crate::token::Mint;
+pub(crate) use ground::Ground;
 use session::Pending;
 use view::View;
 
-/// The port of every Shield.
-pub(crate) const PORT: u16 = 7320;
 /// How long an actor that was told not to come back stays away, when nothing else says so.
 const STOPPED_MS: u64 = 1_000;
 /// How long connecting and each send may take.
@@ -33,7 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What all actors of a run share.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Stage<G> {
+    /// Where they act.
+    pub(crate) ground: G,
     pub(crate) seed: u64,
     pub(crate) shields: u32,
     /// When everybody writes down what it sees of presence.
@@ -42,9 +42,23 @@ pub(crate) struct Stage {
     pub(crate) recorder: Recorder,
 }
 
+/// The operations of each actor, in time order: its own, and what befalls everybody.
+pub(crate) fn parts(plan: &Plan) -> BTreeMap<u32, VecDeque<Op>> {
+    let mut parts: BTreeMap<u32, VecDeque<Op>> =
+        plan.actors.iter().map(|actor| (actor.id, VecDeque::new())).collect();
+    for op in &plan.ops {
+        if matches!(op.r#do, Do::Fault { kind: FaultKind::DropAll, .. }) {
+            parts.values_mut().for_each(|ops| ops.push_back(Op { r#do: Do::Drop, ..op.clone() }));
+        } else if let Some(ops) = parts.get_mut(&op.actor) {
+            ops.push_back(op.clone());
+        }
+    }
+    parts
+}
+
 /// One actor.
-pub(crate) struct Client {
-    stage: Rc<Stage>,
+pub(crate) struct Client<G> {
+    stage: Rc<Stage<G>>,
     me: Actor,
     ops: VecDeque<Op>,
     rng: Rng,
@@ -71,9 +85,9 @@ enum End {
     Gone,
 }
 
-impl Client {
+impl<G: Ground> Client<G> {
     /// An actor with its operations, in time order.
-    pub(crate) fn new(stage: &Rc<Stage>, me: &Actor, ops: VecDeque<Op>) -> Self {
+    pub(crate) fn new(stage: &Rc<Stage<G>>, me: &Actor, ops: VecDeque<Op>) -> Self {
         Self {
             stage: Rc::clone(stage),
             me: me.clone(),
@@ -95,7 +109,7 @@ impl Client {
     /// Plays the whole part.
     pub(crate) async fn run(mut self) {
         let Some(first) = self.ops.front() else { return };
-        sleep_until_ms(first.t_ms).await;
+        self.stage.ground.sleep_until_ms(first.t_ms).await;
         while self.catch_up() {
             let wait_ms = match self.connection().await {
                 End::Gone => return,
@@ -109,8 +123,12 @@ impl Client {
         }
     }
 
+    fn now_ms(&self) -> u64 {
+        self.stage.ground.now_ms()
+    }
+
     fn record(&self, kind: Kind, what: What) -> Record {
-        Record::new(now_ms(), self.me.id, self.conn, kind, what)
+        Record::new(self.now_ms(), self.me.id, self.conn, kind, what)
     }
 
     fn write(&self, record: Record) {
@@ -119,7 +137,7 @@ impl Client {
 
     /// Takes what fell due without a connection. False if the actor has gone.
     fn catch_up(&mut self) -> bool {
-        while self.ops.front().is_some_and(|op| op.t_ms <= now_ms()) {
+        while self.ops.front().is_some_and(|op| op.t_ms <= self.now_ms()) {
             match self.ops.pop_front().map(|op| op.r#do) {
                 Some(Do::Subscribe { room }) => drop(self.wanted.insert(room)),
                 Some(Do::Unsubscribe { room }) => drop(self.wanted.remove(&room)),
@@ -157,11 +175,10 @@ impl Client {
     }
 
     /// Upgrades and connects.
-    async fn open(&mut self) -> Result<Connection<SimStream>, (Next, String, Option<u16>)> {
+    async fn open(&mut self) -> Result<Connection<G::Stream>, (Next, String, Option<u16>)> {
         let stopped = |error: anyhow::Error| (Next::Stop, error.to_string(), None);
-        let token = self.stage.mint.token(&self.me, now_ms()).map_err(stopped)?;
-        let host = Node::Shield(self.shield).to_string();
-        let mut options = Options::new(format!("{host}:{PORT}")).with_token(&token.text);
+        let token = self.stage.mint.token(&self.me, self.now_ms()).map_err(stopped)?;
+        let mut options = Options::new(self.stage.ground.authority(self.shield)).with_token(&token.text);
         options.encoding = encoding(&self.me);
         options.carrier = [Carrier::Header, Carrier::Subprotocol, Carrier::Command][self.me.id as usize % 3];
         options.open_timeout = PATIENCE;
@@ -175,19 +192,18 @@ impl Client {
             ..self.record(Kind::Invoke, What::Connect).id(1)
         });
         let random = self.rng.next_u64();
-        let stream =
-            tokio::time::timeout(PATIENCE, turmoil::net::TcpStream::connect((host.as_str(), PORT))).await;
-        let stream = match stream {
+        let stream = self.stage.ground.connect(self.me.host, self.shield);
+        let stream = match tokio::time::timeout(PATIENCE, stream).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err((self.backoff.after_unreachable(random), error.to_string(), None)),
             Err(_) => return Err((self.backoff.after_unreachable(random), "no answer".to_owned(), None)),
         };
-        let opened = Connection::open(SimStream(stream), &options).await;
+        let opened = Connection::open(stream, &options).await;
         let mut connection =
             opened.map_err(|e| (self.backoff.after_open(&e, random), e.to_string(), None))?;
         match connection.connect().await {
             Ok(_) => {
-                self.heard_ms = now_ms();
+                self.heard_ms = self.now_ms();
                 self.write(self.record(Kind::Ok, What::Connect).id(1));
                 Ok(connection)
             }

@@ -12,9 +12,7 @@ use arqon_scenario::plan::{Do, FORBIDDEN_ROOM, Op};
 use arqon_scenario::{Kind, Record, What};
 
 use super::view::Told;
-use super::{Client, End, PATIENCE, wait};
-use crate::clock::{now_ms, sleep_until_ms};
-use crate::net::SimStream;
+use super::{Client, End, Ground, PATIENCE, wait};
 
 /// Silence after which the actor asks for a sign of life.
 const PING_AFTER_MS: u64 = 3_000;
@@ -23,7 +21,7 @@ const DEAD_AFTER_MS: u64 = 8_000;
 /// When a refused subscribe is tried again.
 const RETRY_MS: u64 = 500;
 
-type Conn = Connection<SimStream>;
+type Conn<G> = Connection<<G as Ground>::Stream>;
 
 /// A command without an answer so far.
 #[derive(Clone, Debug, Default)]
@@ -46,9 +44,9 @@ impl Pending {
     }
 }
 
-impl Client {
+impl<G: Ground> Client<G> {
     /// Plays on one connection until it ends.
-    pub(super) async fn online(&mut self, conn: &mut Conn) -> End {
+    pub(super) async fn online(&mut self, conn: &mut Conn<G>) -> End {
         for room in self.wanted.clone() {
             if let Err(end) = self.subscribe(conn, &room).await {
                 return end;
@@ -59,7 +57,7 @@ impl Client {
             let done = tokio::select! {
                 biased;
                 event = conn.next() => self.event(conn, event).await,
-                () = sleep_until_ms(wake_ms) => self.due(conn).await,
+                () = self.stage.ground.sleep_until_ms(wake_ms) => self.due(conn).await,
             };
             if let Err(end) = done {
                 return end;
@@ -76,8 +74,8 @@ impl Client {
     }
 
     /// Does what is due by now.
-    async fn due(&mut self, conn: &mut Conn) -> Result<(), End> {
-        let now = now_ms();
+    async fn due(&mut self, conn: &mut Conn<G>) -> Result<(), End> {
+        let now = self.now_ms();
         if now >= self.heard_ms + DEAD_AFTER_MS {
             return Err(self.lost("nothing was heard for too long"));
         }
@@ -102,7 +100,7 @@ impl Client {
         Ok(())
     }
 
-    async fn perform(&mut self, conn: &mut Conn, what: Do) -> Result<(), End> {
+    async fn perform(&mut self, conn: &mut Conn<G>, what: Do) -> Result<(), End> {
         match what {
             Do::Subscribe { room } => {
                 let again = !self.wanted.insert(room.clone());
@@ -123,7 +121,7 @@ impl Client {
             Do::Stall { for_ms } => {
                 self.write(self.record(Kind::Slow, What::Other));
                 tokio::time::sleep(std::time::Duration::from_millis(for_ms)).await;
-                self.heard_ms = now_ms();
+                self.heard_ms = self.now_ms();
                 Ok(())
             }
             Do::Drop => Err(self.lost("dropped by the plan")),
@@ -142,7 +140,7 @@ impl Client {
         }
     }
 
-    async fn subscribe(&mut self, conn: &mut Conn, room: &str) -> Result<(), End> {
+    async fn subscribe(&mut self, conn: &mut Conn<G>, room: &str) -> Result<(), End> {
         let (track, no_echo) = (self.me.track, !self.me.echo);
         let ask = Record { track, no_echo, ..self.record(Kind::Invoke, What::Subscribe).room(room) };
         let watch = match self.me.watch {
@@ -155,7 +153,7 @@ impl Client {
         self.send(conn, ask, body).await
     }
 
-    async fn publish(&mut self, conn: &mut Conn, room: &str, pad: u32, ack: bool) -> Result<(), End> {
+    async fn publish(&mut self, conn: &mut Conn<G>, room: &str, pad: u32, ack: bool) -> Result<(), End> {
         let seq = self.sequences.entry(room.to_owned()).or_default();
         *seq += 1;
         let (publisher, seq) = (payload::publisher(self.me.id, self.conn), *seq);
@@ -180,7 +178,7 @@ impl Client {
     }
 
     /// Sends a command and notes it. The record is written first: its effect may show elsewhere before the send returns.
-    async fn send(&mut self, conn: &mut Conn, ask: Record, body: CommandBody<'_>) -> Result<(), End> {
+    async fn send(&mut self, conn: &mut Conn<G>, ask: Record, body: CommandBody<'_>) -> Result<(), End> {
         self.last_id += 1;
         let id = self.last_id;
         self.pending.insert(id, Pending::of(&ask));
@@ -196,7 +194,7 @@ impl Client {
     }
 
     /// A send failed: reads what is left until the end shows.
-    async fn over(&mut self, conn: &mut Conn) -> Result<(), End> {
+    async fn over(&mut self, conn: &mut Conn<G>) -> Result<(), End> {
         loop {
             match tokio::time::timeout(PATIENCE, conn.next()).await {
                 Ok(Event::Closed(closed)) => return Err(self.closed(&closed)),
@@ -207,8 +205,8 @@ impl Client {
         }
     }
 
-    async fn event(&mut self, conn: &mut Conn, event: Event) -> Result<(), End> {
-        self.heard_ms = now_ms();
+    async fn event(&mut self, conn: &mut Conn<G>, event: Event) -> Result<(), End> {
+        self.heard_ms = self.now_ms();
         match event {
             Event::Closed(closed) => Err(self.closed(&closed)),
             Event::Unreadable(unreadable) => {
@@ -225,8 +223,8 @@ impl Client {
         }
     }
 
-    async fn refresh(&mut self, conn: &mut Conn) -> Result<(), End> {
-        let Ok(token) = self.stage.mint.token(&self.me, now_ms()) else { return Ok(()) };
+    async fn refresh(&mut self, conn: &mut Conn<G>) -> Result<(), End> {
+        let Ok(token) = self.stage.mint.token(&self.me, self.now_ms()) else { return Ok(()) };
         let ask = Record { expires_ms: Some(token.expires_ms), ..self.record(Kind::Invoke, What::Refresh) };
         self.send(conn, ask, CommandBody::Refresh { token: Cow::Owned(token.text) }).await
     }
@@ -314,7 +312,7 @@ impl Client {
         self.write(Record { note: Some(error.message.to_string()), ..pending.record(failed) });
         if pending.what == What::Subscribe && room != FORBIDDEN_ROOM && self.wanted.contains(&room) {
             // The rest of the plan stays sorted: the retry goes before what is due later.
-            let t_ms = now_ms() + RETRY_MS;
+            let t_ms = self.now_ms() + RETRY_MS;
             let at = self.ops.partition_point(|op| op.t_ms <= t_ms);
             self.ops.insert(at, Op { t_ms, actor: self.me.id, r#do: Do::Subscribe { room } });
         }

@@ -1,0 +1,175 @@
+//! The processes of one run, and the links between them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::Context as _;
+use arqon_scenario::format::Scenario;
+use arqon_scenario::plan::Plan;
+use arqon_scenario::{Node, Target};
+use arqon_stack::{Part, Peer, Programs, Stack, StackError, StackOptions};
+
+use super::broker::{Broker, Door};
+use super::chance::Chance;
+use super::ground::Doors;
+use super::local::{self, Local};
+use super::proxy::{Proxy, Upstream};
+use crate::spine::Hand;
+use crate::token::Mint;
+
+/// One link: who connects, and to whom.
+pub(crate) type Link = (Node, Node);
+
+/// The processes of one run with their links. Dropped, all are killed.
+#[derive(Debug)]
+pub(crate) struct Bed {
+    pub(crate) proxies: BTreeMap<Link, Proxy>,
+    pub(crate) parts: Parts,
+}
+
+/// What the target has.
+#[derive(Debug)]
+pub(crate) enum Parts {
+    Local(Local),
+    Stack(Box<Stack>),
+}
+
+/// Makes the proxies of links as they are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    seed: u64,
+    proxies: Rc<RefCell<BTreeMap<Link, Proxy>>>,
+}
+
+impl Links {
+    /// The address by which `from` reaches `to`.
+    pub(crate) fn add(&self, from: Node, to: Node, upstream: Upstream) -> std::io::Result<SocketAddr> {
+        let proxy = Proxy::start(upstream, Chance::new(self.seed, &format!("link {from} {to}")))?;
+        let address = proxy.address;
+        self.proxies.borrow_mut().insert((from, to), proxy);
+        Ok(address)
+    }
+
+    /// The same to the broker of this process.
+    pub(crate) fn to_broker(&self, from: Node, door: &Door) -> std::io::Result<SocketAddr> {
+        self.add(from, Node::Spine, Upstream::Broker(door.clone(), from.to_string()))
+    }
+}
+
+impl Bed {
+    /// Starts everything and returns when all of it is ready. Must be called where `spawn_local` works.
+    ///
+    /// # Errors
+    /// A program is missing, or a part does not become ready.
+    pub(crate) async fn start(
+        target: Target,
+        scenario: &Scenario,
+        plan: &Plan,
+        plant: Option<&str>,
+        hand: Hand,
+    ) -> anyhow::Result<Self> {
+        let links = Links { seed: plan.seed, proxies: Rc::default() };
+        let parts = match target {
+            Target::Stack => Parts::Stack(Box::new(stack(scenario, plant, &links).await?)),
+            _ => Parts::Local(Local::start(scenario, plant, &links, Broker::start(hand)).await?),
+        };
+        let bed = Self { proxies: BTreeMap::new(), parts };
+        for host in 0..scenario.topology.client_hosts {
+            for shield in 0..scenario.topology.shields {
+                let upstream = Upstream::Tcp(bed.clients(shield)?);
+                links.add(Node::Client(host), Node::Shield(shield), upstream)?;
+            }
+        }
+        let proxies = links.proxies.take();
+        Ok(Self { proxies, ..bed })
+    }
+
+    /// Where clients of each machine find each Shield.
+    pub(crate) fn doors(&self) -> Doors {
+        let door = |(link, proxy): (&Link, &Proxy)| match *link {
+            (Node::Client(host), Node::Shield(shield)) => Some(((host, shield), proxy.address)),
+            _ => None,
+        };
+        self.proxies.iter().filter_map(door).collect()
+    }
+
+    fn clients(&self, shield: u32) -> anyhow::Result<SocketAddr> {
+        let n = shield as usize;
+        let address = match &self.parts {
+            Parts::Local(local) => local.shields.get(n).map(|place| place.clients.address()),
+            Parts::Stack(stack) => stack.shields.get(n).map(arqon_stack::Shield::clients),
+        };
+        address.with_context(|| format!("there is no shield.{shield}"))
+    }
+
+    /// Where each Shield answers operators, by number.
+    pub(crate) fn admins(&self) -> Vec<SocketAddr> {
+        match &self.parts {
+            Parts::Local(local) => local.shields.iter().map(|place| place.admin.address()).collect(),
+            Parts::Stack(stack) => stack.shields.iter().map(arqon_stack::Shield::admin).collect(),
+        }
+    }
+
+    /// The process of a node; the spine's is none of these.
+    pub(crate) fn part(&mut self, node: Node) -> Option<&mut Part> {
+        match (&mut self.parts, node) {
+            (Parts::Local(local), Node::Shield(n)) => Some(&mut local.shields.get_mut(n as usize)?.part),
+            (Parts::Local(local), Node::Brain(n)) => local.brains.get_mut(n as usize),
+            (Parts::Stack(stack), Node::Shield(n)) => Some(&mut stack.shields.get_mut(n as usize)?.part),
+            (Parts::Stack(stack), Node::Brain(n)) => Some(&mut stack.brains.get_mut(n as usize)?.part),
+            _ => None,
+        }
+    }
+
+    /// Signs tokens that these Shields take; the plan begins at this moment of the wall clock.
+    pub(crate) fn mint(&self, began_ms: u64) -> anyhow::Result<Mint> {
+        match &self.parts {
+            Parts::Local(_) => Mint::with(local::KID, local::SECRET, began_ms),
+            Parts::Stack(stack) => {
+                let secrets = stack.secrets();
+                let secret = std::fs::read(&secrets.token_key).context("the key of the stack's tokens")?;
+                Mint::with(&secrets.kid, &secret, began_ms)
+            }
+        }
+    }
+
+    /// What every process wrote last, for whoever looks for the cause of a failure.
+    pub(crate) fn folder(&self) -> &Path {
+        match &self.parts {
+            Parts::Local(local) => local.folder.path(),
+            Parts::Stack(stack) => stack.folder(),
+        }
+    }
+}
+
+/// The folder of this program, where the others lie.
+pub(crate) fn beside() -> anyhow::Result<PathBuf> {
+    let me = std::env::current_exe().context("the path of this program")?;
+    Ok(me.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+async fn stack(scenario: &Scenario, plant: Option<&str>, links: &Links) -> anyhow::Result<Stack> {
+    anyhow::ensure!(plant.is_none(), "a bug cannot be planted into this target yet");
+    let mut options = StackOptions::new(Programs::beside(&beside()?));
+    options.shields = scenario.topology.shields as usize;
+    options.brains = scenario.topology.brains as usize;
+    options.settings = scenario.config.clone();
+    let route = |name: &str, peer: Peer, address: SocketAddr| {
+        let io = |error| StackError::Io { name: name.to_owned(), doing: "cannot have a proxy", error };
+        // shield-1 is the Shield with the number 0.
+        let number = |n: &str| n.parse::<u32>().ok().and_then(|n| n.checked_sub(1));
+        let node = match name.split_once('-') {
+            Some(("shield", n)) => number(n).map(Node::Shield),
+            Some(("brain", n)) => number(n).map(Node::Brain),
+            _ => None,
+        };
+        match (node, peer) {
+            (Some(node), Peer::Spine) => links.add(node, Node::Spine, Upstream::Tcp(address)).map_err(io),
+            _ => Ok(address),
+        }
+    };
+    Ok(Stack::start_by(&options, &route).await?)
+}
