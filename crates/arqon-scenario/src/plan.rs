@@ -26,7 +26,7 @@ pub struct Plan {
     pub quiet_ms: u64,
     /// When the driver stops, in milliseconds.
     pub end_ms: u64,
-    /// Who takes part; actor `n` is at index `n - 1`.
+    /// Who takes part, by number.
     pub actors: Vec<Actor>,
     /// What happens, in time order; at equal times in plan order.
     pub ops: Vec<Op>,

@@ -166,11 +166,13 @@ function drawMessages(parent, { data, rowOf, x, y, inside, from, to, shows, view
     const same = via[0] === via[1];
     if (via[0] !== undefined && rowOf.has(via[0])) points.push([published + d * (same ? .5 : .33), via[0]]);
     if (!same && via[1] !== undefined && rowOf.has(via[1])) points.push([published + d * .67, via[1]]);
-    points.push([received, to_lane]);
+    const arrives = rowOf.has(to_lane);
+    if (arrives) points.push([received, to_lane]);
+    if (points.length === 0) continue;
     const path = points.map(([t, lane]) => `${x(t).toFixed(1)} ${y(rowOf.get(lane)).toFixed(1)}`).join("L");
     const line = make(parent, "path", { class: named(m) ? "message named" : "message", d: `M${path}` });
     tip(line, `publication ${seq} of ${publisher} in ${drawn.rooms[room]}\npublished ${seconds(published)}, received ${seconds(received)} by ${data.lanes[to_lane].name}\nafter ${d} ms`);
-    if (!inside(received)) continue;
+    if (!arrives || !inside(received)) continue;
     const [t, lane] = points.length > 1 ? points[points.length - 2] : [published, to_lane];
     const angle = Math.atan2(y(rowOf.get(to_lane)) - y(rowOf.get(lane)), x(received) - x(t)) * 180 / Math.PI;
     const head = glyph(parent, "receive", x(received), y(rowOf.get(to_lane)));
@@ -188,7 +190,10 @@ function drawEvents(parent, { data, rows, rowOf, x, y, visible, inside, shows, t
   for (let i = 0; i < wanted.length; i += step) {
     const [t, lane, kind, room, conn, id, text] = wanted[Math.floor(i)];
     const mark = glyph(parent, kind, x(t), y(rowOf.get(lane)));
-    if (kind === "readiness") mark.setAttribute("fill", text.includes("not ready") ? "#1b2230" : "#fff");
+    if (kind === "readiness") {
+      mark.setAttribute("fill", text.includes("not ready") ? "#1b2230" : "#fff");
+      make(parent, "text", { x: x(t) + 9, y: y(rowOf.get(lane)) + 15, class: "dim" }, text.includes("not ready") ? "not ready" : "ready");
+    }
     const where = [room ? `room ${drawn.rooms[room]}` : "", conn ? `connection ${conn}` : "", id ? `command ${id}` : ""];
     tip(mark, `${kind} · ${data.lanes[lane].name} · ${seconds(t)}\n${where.filter(Boolean).join(" · ")}\n${text}`.trim());
     if (kind === "gap") make(parent, "text", { x: x(t) + 8, y: y(rowOf.get(lane)) - 5, style: "fill:#b45309" }, text.match(/(\d+) missed/)?.[1] ?? "?");
@@ -259,9 +264,12 @@ function drawRun(svg, { data, from, to, width }) {
     make(svg, "line", { x1: GUTTER, x2: width - RIGHT, y1: y(ms), y2: y(ms), stroke: "#e5e9f0" });
     make(svg, "text", { x: GUTTER - 5, y: y(ms) + 4, "text-anchor": "end", class: "dim" }, ms < 1000 ? `${ms} ms` : `${ms / 1000} s`);
   }
+  // Where nothing was delivered there is no line.
+  const apart = Math.max(1, data.end_ms / 80);
   for (const [field, colour] of [["p99_ms", "#b45309"], ["p50_ms", "#2457c5"]]) {
-    const points = data.latency.map((c) => `${x(c.from_ms).toFixed(1)},${y(c[field]).toFixed(1)}`);
-    make(svg, "polyline", { points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 1.5 });
+    const goesOn = (c, i) => i > 0 && c.from_ms - data.latency[i - 1].from_ms <= apart;
+    const path = data.latency.map((c, i) => `${goesOn(c, i) ? "L" : "M"}${x(c.from_ms).toFixed(1)} ${y(c[field]).toFixed(1)}h1`);
+    if (path.length) make(svg, "path", { d: path.join(""), fill: "none", stroke: colour, "stroke-width": 1.5 });
   }
   const [times, digits] = ticks(0, data.end_ms, width - GUTTER, 80);
   for (const t of times) make(svg, "text", { x: x(t), y: height - 3, "text-anchor": "middle", class: "dim" }, seconds(t, digits));

@@ -20,7 +20,7 @@ const CAUSES_MAX: usize = 4;
 /// What a view shows before a violation that no fault explains.
 const BEFORE_MS: u64 = 1_500;
 /// How far back a view goes at most.
-const BACK_MS: u64 = 30_000;
+const BACK_MS: u64 = 60_000;
 
 /// One line of the diagram.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -175,7 +175,8 @@ impl<'a> Stage<'a> {
         let to_ms = moments.into_iter().fold(t_ms, u64::max).min(t_ms + BACK_MS);
         let pad = ((to_ms - from_ms) / 12).max(250);
         let publications = about.publications.iter().cloned().collect();
-        let (from_ms, to_ms) = (from_ms.saturating_sub(pad), to_ms + pad);
+        let end_ms = self.account.header.end_ms.max(t_ms + 1);
+        let (from_ms, to_ms) = (from_ms.saturating_sub(pad), (to_ms + pad).min(end_ms));
         (about, View { from_ms, to_ms, causes, room, publications, ..View::default() })
     }
 

@@ -20,7 +20,7 @@ function fillHeader() {
   byId("name").textContent = data.file;
   const facts = [`seed ${data.seed}`, `target ${data.target}`, data.plant && `planted bug ${data.plant}`, data.commit && `commit ${data.commit}`];
   const counts = Object.entries(data.counts).map(([name, count]) => `${count} ${name}`);
-  byId("facts").textContent = facts.concat(counts.join(", ")).filter(Boolean).join(" · ");
+  byId("facts").textContent = byId("facts").title = facts.concat(counts.join(", ")).filter(Boolean).join(" · ");
   byId("why").textContent = byId("why").title = data.why;
   byId("replay").textContent = byId("replay").title = data.replay;
   byId("copy").addEventListener("click", () => navigator.clipboard?.writeText(data.replay));
@@ -130,7 +130,7 @@ function draw() {
   const frame = { data, rows: found, rowOf, rowHeight, width, height: box.clientHeight, scroll: box.scrollTop, shows, tip, fold, choose };
   const skipped = drawDiagram(byId("view"), { ...frame, from: state.from, to: state.to, chosen: state.chosen, view: data.views[state.chosen] });
   state.timeAt = drawRun(byId("run"), { data, from: state.from, to: state.to, width });
-  byId("lanes").textContent = state.focus ? "show all lanes" : "only what concerns";
+  byId("lanes").textContent = state.focus ? "show all lanes" : "only lanes concerned";
   byId("lanes").hidden = !data.views.length;
   const notes = ["How a publication spends its time between publisher, Shields and receiver is not recorded: its bends are drawn evenly."];
   if (skipped > 0) notes.unshift(`${skipped} marks are not drawn in this window: zoom in.`);
