@@ -10,11 +10,13 @@ mod live;
 mod meta;
 mod net;
 mod operate;
+mod picture;
 mod process;
 mod recorder;
 mod run;
 mod shield_host;
 mod shim;
+mod shrink;
 mod spine;
 mod spine_link;
 mod sweep;
@@ -41,9 +43,9 @@ struct Cli {
 enum Command {
     /// Run one seed of a scenario. The same seed gives the same output.
     Run {
-        /// A scenario file, such as scenarios/smoke.toml.
+        /// A scenario file, such as scenarios/smoke.toml, or a plan file (.json).
         scenario: PathBuf,
-        /// The seed.
+        /// The seed; a plan file has its own.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Plant a bug that an oracle must catch (built with --features planted-bugs).
@@ -58,6 +60,9 @@ enum Command {
         /// Write the account of the run to this file: a header, then one JSON record a line.
         #[arg(long)]
         history: Option<PathBuf>,
+        /// Draw the run: write one page of HTML that needs nothing else.
+        #[arg(long)]
+        picture: Option<PathBuf>,
         /// Write every event to standard output at TRACE level. 10 to 20 times slower.
         #[arg(long)]
         trace: bool,
@@ -77,6 +82,9 @@ enum Command {
         /// Plant a bug, as in `run`.
         #[arg(long)]
         plant: Option<String>,
+        /// For each failing seed (the first ten), write a folder into this one: account, plan, verdict, picture, command.
+        #[arg(long)]
+        capsules: Option<PathBuf>,
     },
     /// Plant every bug, over many seeds of its scenario, and say how soon its oracle catches it.
     #[cfg(feature = "planted-bugs")]
@@ -91,6 +99,31 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Make a failing seed small: leave out whatever its violation does not need.
+    Shrink {
+        /// A scenario file or a plan file.
+        scenario: PathBuf,
+        /// The seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Plant a bug, as in `run`.
+        #[arg(long)]
+        plant: Option<String>,
+        /// The oracle that must stay violated; the first that is, if it is not said.
+        #[arg(long)]
+        oracle: Option<String>,
+        /// Where the plan goes.
+        #[arg(long, default_value = "plan.json")]
+        out: PathBuf,
+        /// How long it may take, in seconds.
+        #[arg(long, default_value_t = 120)]
+        within: u64,
+        /// Processes at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+    },
+    /// Run every plan of scenarios/regressions.
+    Regressions,
     #[command(hide = true)]
     Brain {
         #[arg(long)]
@@ -103,6 +136,13 @@ enum Command {
         /// The seed.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Judge the account of a run anew and draw it: one page of HTML that needs nothing else.
+    Picture {
+        /// The account, as a run writes it.
+        account: PathBuf,
+        /// Where the page goes.
+        out: PathBuf,
     },
 }
 
@@ -129,6 +169,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             seed,
             plant,
             history,
+            picture,
             target,
             json,
             trace,
@@ -138,15 +179,21 @@ fn execute(command: Command) -> anyhow::Result<bool> {
                 trace_to_stdout();
             }
             let twist = world::Twist { hash_iteration };
-            run::run(&run::Order { path, seed, target, plant, history, json, twist })
+            run::run(&run::Order { path, seed, target, plant, history, picture, json, twist })
         }
-        Command::Sweep { scenario, seeds, jobs, plant } => {
-            sweep::sweep(&scenario, seeds, jobs, plant.as_deref())
+        Command::Sweep { scenario: path, seeds, jobs, plant, capsules } => {
+            sweep::sweep(&sweep::Order { path, seeds, jobs, plant, capsules })
         }
         #[cfg(feature = "planted-bugs")]
         Command::Kills { seeds, jobs, write } => kills::kills(seeds, jobs, write),
+        Command::Shrink { scenario: path, seed, plant, oracle, out, within, jobs } => {
+            let within = std::time::Duration::from_secs(within);
+            shrink::shrink_to_file(&shrink::Order { path, seed, plant, oracle, out, within, jobs })
+        }
+        Command::Regressions => shrink::regressions(),
         Command::Brain { config } => live::brain::run(&config),
         Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
+        Command::Picture { account, out } => picture::picture(&account, &out).map(|()| true),
     }
 }
 

@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use arqon_scenario::account::{Account, Header};
 use arqon_scenario::oracle::Surroundings;
 use arqon_scenario::plan::{Plan, compile};
-use arqon_scenario::{Node, Scenario, Target, Verdict, Violation};
+use arqon_scenario::{Node, PlanFile, Scenario, Target, Verdict, Violation};
 
 use crate::world::{Twist, perform};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// A scenario file.
+    /// A scenario file or a plan file.
     pub(crate) path: PathBuf,
     pub(crate) seed: u64,
     pub(crate) target: Target,
@@ -22,6 +22,8 @@ pub(crate) struct Order {
     pub(crate) plant: Option<String>,
     /// Where to write the account.
     pub(crate) history: Option<PathBuf>,
+    /// Where to write the picture.
+    pub(crate) picture: Option<PathBuf>,
     /// Whether to print the verdict as JSON, and nothing else.
     pub(crate) json: bool,
     pub(crate) twist: Twist,
@@ -49,15 +51,30 @@ fn read(path: &Path) -> anyhow::Result<(String, Scenario)> {
     Ok((text, scenario))
 }
 
+/// Reads a scenario file and expands it with this seed, or reads a plan file (`.json`), which has a seed already.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn task(path: &Path, seed: u64) -> anyhow::Result<Task> {
+    if path.extension().is_none_or(|extension| extension != "json") {
+        let (text, scenario) = read(path)?;
+        let plan = compile(&scenario, seed);
+        return Ok(Task { text, scenario, plan });
+    }
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let file = PlanFile::parse(&text).with_context(|| path.display().to_string())?;
+    let scenario = Scenario::parse(&file.scenario).with_context(|| path.display().to_string())?;
+    Ok(Task { text: file.scenario, scenario, plan: file.plan })
+}
+
 /// True if nothing was violated.
 ///
 /// # Errors
 /// The run could not be made; a panic or a failed host inside the world is a failed run, not an error.
 pub(crate) fn run(order: &Order) -> anyhow::Result<bool> {
     plant_check(order.plant.as_deref())?;
-    let (text, scenario) = read(&order.path)?;
-    let plan = compile(&scenario, order.seed);
-    let task = Task { text, scenario, plan };
+    let task = task(&order.path, order.seed)?;
+    let order = &Order { seed: task.plan.seed, ..order.clone() };
     if !order.json {
         let Plan { actors, ops, end_ms, .. } = &task.plan;
         let (actors, ops, end) = (actors.len(), ops.len(), end_ms / 1000);
@@ -73,6 +90,10 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<bool> {
     let mut verdict = account.judge()?;
     if let Some(error) = failed {
         verdict.add(Violation { oracle: "crash", t_ms: 0, what: error });
+    }
+    if let Some(path) = &order.picture {
+        let page = arqon_scenario::picture::html(&account, &verdict);
+        std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }
     say(order, &account, &verdict)
 }

@@ -2,17 +2,38 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use arqon_scenario::plan::compile;
+use arqon_scenario::plan_file::{PlanFile, SCHEMA};
+
+use crate::run;
 
 /// Failing seeds whose output is printed in full; the others are listed.
 const SHOWN: usize = 3;
+/// Failing seeds that get a capsule; the others are like them.
+const CAPSULES_MAX: usize = 10;
 /// From so many seeds on, a mark of `sometimes` that no seed reached fails the sweep.
 const SEEDS_FOR_MARKS: u64 = 20;
+
+/// What to sweep.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// A scenario file.
+    pub(crate) path: PathBuf,
+    pub(crate) seeds: Range<u64>,
+    /// Processes at a time.
+    pub(crate) jobs: usize,
+    /// A bug to plant, by name.
+    pub(crate) plant: Option<String>,
+    /// A folder for what a failing seed leaves behind.
+    pub(crate) capsules: Option<PathBuf>,
+}
 
 /// What a sweep found.
 #[derive(Debug, Default)]
@@ -20,6 +41,25 @@ struct Found {
     /// Failing seeds with their output.
     failed: Vec<(u64, String)>,
     marks: BTreeSet<String>,
+}
+
+/// Real time, since [`Watch::new`].
+#[derive(Debug)]
+pub(crate) struct Watch(Instant);
+
+impl Watch {
+    /// Starts.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "outside of any world: how long processes take is what is measured"
+    )]
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// Parses `A..B`.
@@ -36,28 +76,19 @@ pub(crate) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 /// Runs all seeds, `jobs` at a time. True if all are clean and every mark was reached.
 ///
 /// # Errors
-/// The scenario cannot be read, or no process can be started.
-pub(crate) fn sweep(
-    path: &Path,
-    seeds: Range<u64>,
-    jobs: usize,
-    plant: Option<&str>,
-) -> anyhow::Result<bool> {
-    let scenario = crate::run::load(path)?;
-    let me = std::env::current_exe().context("the path of this program")?;
-    let next = AtomicU64::new(seeds.start);
+/// The scenario cannot be read, no process can be started, or a capsule cannot be written.
+pub(crate) fn sweep(order: &Order) -> anyhow::Result<bool> {
+    let scenario = run::load(&order.path)?;
+    let watch = Watch::new();
+    let next = AtomicU64::new(order.seeds.start);
     let found = Mutex::new(Found::default());
     let worker = || -> anyhow::Result<()> {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
+            if seed >= order.seeds.end {
                 return Ok(());
             }
-            let mut child = Command::new(&me);
-            // A panic's first lines are enough.
-            child.env("RUST_BACKTRACE", "0").arg("run").arg(path).args(["--seed", &seed.to_string()]);
-            child.args(plant.iter().flat_map(|bug| ["--plant", bug]));
-            let output = child.output().context("starting a run")?;
+            let output = order.child(seed)?.output().context("starting a run")?;
             let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
             let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let marks = text.lines().find_map(|line| line.strip_prefix("marks: ")).unwrap_or_default();
@@ -70,31 +101,93 @@ pub(crate) fn sweep(
         }
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..order.jobs.max(1)).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| anyhow::bail!("a worker panicked")))
     })?;
-    let found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(report(path, &seeds, found, &scenario.check.sometimes))
+    let elapsed = watch.elapsed();
+    let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    found.failed.sort();
+    let passed = order.report(&found, &scenario.check.sometimes);
+    if let Some(folder) = &order.capsules {
+        for (seed, _) in found.failed.iter().take(CAPSULES_MAX) {
+            println!("capsule: {}", order.capsule(folder, *seed)?.display());
+        }
+    }
+    let virtual_ms: u64 = order.seeds.clone().map(|seed| compile(&scenario, seed).end_ms).sum();
+    println!("{}", speed(order.seeds.end - order.seeds.start, virtual_ms, elapsed, order.jobs.max(1)));
+    Ok(passed)
 }
 
-fn report(path: &Path, seeds: &Range<u64>, mut found: Found, sometimes: &[String]) -> bool {
-    found.failed.sort();
-    for (_, text) in found.failed.iter().take(SHOWN) {
-        println!("{text}");
+fn speed(seeds: u64, virtual_ms: u64, elapsed: Duration, jobs: usize) -> String {
+    let seconds = elapsed.as_secs_f64().max(1e-3);
+    let (rate, ratio) = (seeds as f64 / seconds, virtual_ms as f64 / 1000.0 / seconds);
+    format!(
+        "{seeds} seeds in {seconds:.1} s with {jobs} jobs: {rate:.1} seeds/s, {:.1} a job, {ratio:.0} times real time",
+        rate / jobs as f64
+    )
+}
+
+impl Order {
+    fn child(&self, seed: u64) -> anyhow::Result<Command> {
+        let me = std::env::current_exe().context("the path of this program")?;
+        let mut child = Command::new(me);
+        // A panic's first lines are enough.
+        child.env("RUST_BACKTRACE", "0").arg("run").arg(&self.path).args(["--seed", &seed.to_string()]);
+        child.args(self.plant.iter().flat_map(|bug| ["--plant", bug]));
+        Ok(child)
     }
-    let total = seeds.end - seeds.start;
-    let failed: Vec<String> = found.failed.iter().map(|(seed, _)| seed.to_string()).collect();
-    let never: Vec<&str> =
-        sometimes.iter().map(String::as_str).filter(|m| !found.marks.contains(*m)).collect();
-    let unmarked = total >= SEEDS_FOR_MARKS && !never.is_empty();
-    println!("{}: seeds {}..{}: {} of {total} failed", path.display(), seeds.start, seeds.end, failed.len());
-    if !failed.is_empty() {
-        println!("failing seeds: {}", failed.join(" "));
+
+    /// Runs a failing seed again and keeps all of it: plan, account, verdict, picture and the command.
+    fn capsule(&self, folder: &Path, seed: u64) -> anyhow::Result<PathBuf> {
+        let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        let capsule = folder.join(format!("{name}-{seed}"));
+        let write = |file: &str, text: &[u8]| {
+            let path = capsule.join(file);
+            std::fs::write(&path, text).with_context(|| path.display().to_string())
+        };
+        std::fs::create_dir_all(&capsule).with_context(|| capsule.display().to_string())?;
+        let mut child = self.child(seed)?;
+        child.arg("--json").arg("--history").arg(capsule.join("account.jsonl"));
+        let output = child.arg("--picture").arg(capsule.join("picture.html")).output()?;
+        write("verdict.json", &output.stdout)?;
+        let verdict: arqon_scenario::Verdict = serde_json::from_slice(&output.stdout).with_context(|| {
+            format!("seed {seed} has no verdict: {}", String::from_utf8_lossy(&output.stderr))
+        })?;
+        write("replay.txt", format!("{}\n", verdict.replay).as_bytes())?;
+        let task = run::task(&self.path, seed)?;
+        let first = verdict.violations.first();
+        let plan = PlanFile {
+            schema: SCHEMA.to_owned(),
+            file: self.path.display().to_string(),
+            note: first.map(ToString::to_string).unwrap_or_default(),
+            oracle: first.map(|violation| violation.oracle.to_owned()).unwrap_or_default(),
+            plant: self.plant.clone(),
+            scenario: task.text,
+            plan: task.plan,
+        };
+        write("plan.json", plan.to_text().as_bytes())?;
+        Ok(capsule)
     }
-    if unmarked {
-        println!("never happened: {}; this scenario does not do what it says", never.join(" "));
+
+    fn report(&self, found: &Found, sometimes: &[String]) -> bool {
+        for (_, text) in found.failed.iter().take(SHOWN) {
+            println!("{text}");
+        }
+        let (path, seeds) = (self.path.display(), &self.seeds);
+        let total = seeds.end - seeds.start;
+        let failed: Vec<String> = found.failed.iter().map(|(seed, _)| seed.to_string()).collect();
+        let never: Vec<&str> =
+            sometimes.iter().map(String::as_str).filter(|m| !found.marks.contains(*m)).collect();
+        let unmarked = total >= SEEDS_FOR_MARKS && !never.is_empty();
+        println!("{path}: seeds {}..{}: {} of {total} failed", seeds.start, seeds.end, failed.len());
+        if !failed.is_empty() {
+            println!("failing seeds: {}", failed.join(" "));
+        }
+        if unmarked {
+            println!("never happened: {}; this scenario does not do what it says", never.join(" "));
+        }
+        failed.is_empty() && !unmarked
     }
-    failed.is_empty() && !unmarked
 }
 
 #[cfg(test)]

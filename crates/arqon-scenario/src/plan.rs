@@ -31,7 +31,7 @@ pub struct Plan {
     /// What this seed leaves out of the scenario, if that is a swarm: `fault.0.crash`, `nemesis.pause`, `chat.churn.drop`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
-    /// Who takes part; actor `n` is at index `n - 1`.
+    /// Who takes part, by number.
     pub actors: Vec<Actor>,
     /// What happens, in time order; at equal times in plan order.
     pub ops: Vec<Op>,

@@ -61,6 +61,8 @@ pub(crate) const TEST: &[Step] = &[
         "20 seeds",
         &["cargo", "run", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..20"],
     ),
+    step("plans that failed once", &["cargo", "run", "--package", "sim", "--", "regressions"]),
+    step("the picture of a failed run in a browser", &[PYTHON, "-m", "pytest", "tests/picture"]),
     step("planted bugs are caught", &["cargo", "test", "--package", "sim", "--features", "planted-bugs"]),
     step("the Brain", &["sh", "-c", "cd brain && mix check"]),
     step("release of the Brain", &["sh", "-c", "cd brain && MIX_ENV=prod mix release --overwrite"]),
