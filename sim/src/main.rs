@@ -125,6 +125,13 @@ enum Command {
     /// Run every plan of scenarios/regressions.
     Regressions,
     #[command(hide = true)]
+    Shield {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        plant: String,
+    },
+    #[command(hide = true)]
     Brain {
         #[arg(long)]
         config: PathBuf,
@@ -191,6 +198,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             shrink::shrink_to_file(&shrink::Order { path, seed, plant, oracle, out, within, jobs })
         }
         Command::Regressions => shrink::regressions(),
+        Command::Shield { config, plant } => live::shield::run(&config, &plant),
         Command::Brain { config } => live::brain::run(&config),
         Command::Meta { scenario, seed } => meta::meta(&scenario, seed),
         Command::Picture { account, out } => picture::picture(&account, &out).map(|()| true),

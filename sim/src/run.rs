@@ -80,6 +80,12 @@ pub(crate) fn run(order: &Order) -> anyhow::Result<bool> {
         let (actors, ops, end) = (actors.len(), ops.len(), end_ms / 1000);
         println!("{} seed {}: {actors} actors, {ops} operations, {end} s", order.path.display(), order.seed);
     }
+    anyhow::ensure!(
+        task.scenario.targets.contains(&order.target),
+        "{}: this scenario is not meant for {}: its `targets` do not name it",
+        order.path.display(),
+        order.target
+    );
     let (account, failed) = match order.target {
         Target::Sim => simulate(order, &task)?,
         Target::Local | Target::Stack => live(order, &task)?,
@@ -206,3 +212,16 @@ fn plant_check(name: Option<&str>) -> anyhow::Result<()> {
 
 #[cfg(not(feature = "planted-bugs"))]
 fn plant(_: Option<&str>) {}
+
+/// Plants a bug in this whole process.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn plant_everywhere(name: &str) -> anyhow::Result<()> {
+    plant_check(Some(name))?;
+    arqon_proto::planted::by_name(name).into_iter().for_each(arqon_proto::planted::plant_everywhere);
+    Ok(())
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) fn plant_everywhere(name: &str) -> anyhow::Result<()> {
+    plant_check(Some(name))
+}

@@ -118,6 +118,15 @@ thread_local! {
     static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
 }
 
+#[cfg(feature = "planted-bugs")]
+static EVERYWHERE: std::sync::OnceLock<Bug> = std::sync::OnceLock::new();
+
+/// Plants a bug in the whole process, for good; only the first one counts.
+#[cfg(feature = "planted-bugs")]
+pub fn plant_everywhere(bug: Bug) {
+    EVERYWHERE.get_or_init(|| bug);
+}
+
 /// Plants a bug in everything that runs on this thread, or takes it out again.
 #[cfg(feature = "planted-bugs")]
 pub fn plant(bug: Option<Bug>) {
@@ -128,7 +137,7 @@ pub fn plant(bug: Option<Bug>) {
 #[cfg(feature = "planted-bugs")]
 #[must_use]
 pub fn is(bug: Bug) -> bool {
-    PLANTED.get() == Some(bug)
+    PLANTED.get() == Some(bug) || EVERYWHERE.get() == Some(&bug)
 }
 
 /// Whether this bug is planted: never, without the feature.

@@ -22,6 +22,7 @@ mod hub;
 pub mod metrics;
 pub mod operator;
 mod parts;
+pub mod process;
 pub mod server;
 mod shard;
 mod shared;

@@ -1,5 +1,6 @@
 //! The whole stack as processes.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -28,6 +29,8 @@ pub struct StackOptions {
     pub folder: Option<PathBuf>,
     /// The ports for clients and for the admin port of the first Shields. The others get free ones.
     pub ports: Vec<[u16; 2]>,
+    /// What each Shield is told on its command line before its configuration.
+    pub shield_arguments: Vec<OsString>,
     /// As [`crate::Program::own_group`], for all of them.
     pub own_groups: bool,
 }
@@ -43,6 +46,7 @@ impl StackOptions {
             settings: toml::Table::new(),
             folder: None,
             ports: Vec::new(),
+            shield_arguments: Vec::new(),
             own_groups: false,
         }
     }
@@ -243,9 +247,12 @@ fn shields<'a>(
         let ports = [take(clients)?, take(admin)?];
         let brains = options.brains > 0;
         let surroundings = surroundings(&name)?;
-        Shield::prepare(&name, &options.programs.shield, folder, ports, brains, |clients, admin| {
+        let program = &options.programs.shield;
+        let mut shield = Shield::prepare(&name, program, folder, ports, brains, |clients, admin| {
             surroundings.shield(&name, clients, admin)
-        })
+        })?;
+        shield.part.program().arguments.splice(0..0, options.shield_arguments.iter().cloned());
+        Ok(shield)
     };
     (0..options.shields).map(shield).collect()
 }

@@ -50,22 +50,25 @@ pub(crate) const TEST: &[Step] = &[
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("documentation", &["cargo", "doc", "--workspace", "--no-deps"])
     },
-    step("build what the clients talk to", &["cargo", "build", "--package", "arq"]),
+    step("build what ships", &["cargo", "build", "--package", "arq", "--package", "arqon-shield"]),
     step("foreign clients and a browser", &[PYTHON, "-m", "pytest", "tests/clients"]),
     step(
         "the simulator repeats itself",
         &["cargo", "run", "--package", "sim", "--", "meta", "scenarios/smoke.toml"],
     ),
+    step("plans that failed once", &["cargo", "run", "--package", "sim", "--", "regressions"]),
     each(
         Each::Scenario,
         "20 seeds",
         &["cargo", "run", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..20"],
     ),
-    step("plans that failed once", &["cargo", "run", "--package", "sim", "--", "regressions"]),
     step("the picture of a failed run in a browser", &[PYTHON, "-m", "pytest", "tests/picture"]),
-    step("planted bugs are caught", &["cargo", "test", "--package", "sim", "--features", "planted-bugs"]),
     step("the Brain", &["sh", "-c", "cd brain && mix check"]),
     step("release of the Brain", &["sh", "-c", "cd brain && MIX_ENV=prod mix release --overwrite"]),
+    step(
+        "planted bugs are caught, scenarios on real parts",
+        &["cargo", "test", "--package", "sim", "--features", "planted-bugs,real-parts"],
+    ),
     step(
         "clippy of the stack",
         &["cargo", "clippy", "--package", "arqon-stack", ALL, "--all-targets", "--", "-D", "warnings"],

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -146,18 +147,23 @@ impl Bed {
     }
 }
 
-/// The folder of this program, where the others lie.
-pub(crate) fn beside() -> anyhow::Result<PathBuf> {
+/// What runs a Shield: the program that ships, which lies beside this one. With a bug it is this one: the other knows none.
+pub(crate) fn shield_program(plant: Option<&str>) -> anyhow::Result<(PathBuf, Vec<OsString>)> {
     let me = std::env::current_exe().context("the path of this program")?;
-    Ok(me.parent().unwrap_or(Path::new(".")).to_owned())
+    Ok(match plant {
+        None => (me.with_file_name("shield"), Vec::new()),
+        Some(bug) => (me, ["shield", "--plant", bug].map(OsString::from).to_vec()),
+    })
 }
 
 async fn stack(scenario: &Scenario, plant: Option<&str>, links: &Links) -> anyhow::Result<Stack> {
-    anyhow::ensure!(plant.is_none(), "a bug cannot be planted into this target yet");
-    let mut options = StackOptions::new(Programs::beside(&beside()?));
+    let me = std::env::current_exe().context("the path of this program")?;
+    let mut options = StackOptions::new(Programs::beside(me.parent().unwrap_or(Path::new("."))));
     options.shields = scenario.topology.shields as usize;
     options.brains = scenario.topology.brains as usize;
     options.settings = scenario.config.clone();
+    let (program, arguments) = shield_program(plant)?;
+    (options.programs.shield, options.shield_arguments) = (program, arguments);
     let route = |name: &str, peer: Peer, address: SocketAddr| {
         let io = |error| StackError::Io { name: name.to_owned(), doing: "cannot have a proxy", error };
         // shield-1 is the Shield with the number 0.

@@ -10,7 +10,7 @@ use arqon_stack::{Part, Program, Ready, ReservedPort};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-use super::bed::{Links, beside};
+use super::bed::{Links, shield_program};
 use super::broker::Broker;
 use crate::shield_host::lay_over;
 
@@ -97,11 +97,10 @@ fn shield(
     auth.insert("keys".to_owned(), Value::Array(vec![key.into()]));
     table.insert("auth".to_owned(), auth.into());
     let config = written(&name, table, scenario, at)?;
-    let program = Program::new(&name, beside()?.join("shield"), at).argument("--config").argument(config);
-    let program = match plant {
-        Some(bug) => program.argument("--plant").argument(bug),
-        None => program,
-    };
+    let (program, arguments) = shield_program(plant)?;
+    let mut program = Program::new(&name, program, at);
+    program.arguments = arguments;
+    let program = program.argument("--config").argument(config);
     let part = Part::new(program, Ready::AdminWhole(admin.address()));
     Ok(Place { part, clients, admin })
 }

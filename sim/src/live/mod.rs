@@ -13,6 +13,7 @@ mod local;
 mod operate;
 mod probe;
 mod proxy;
+pub(crate) mod shield;
 mod world;
 
 use std::collections::BTreeMap;

@@ -52,7 +52,7 @@ pub(super) fn no_echo_to_self(history: &[Record], index: &Index<'_>) -> Vec<Viol
         let Some(conn) = index.conns.get(&(r.actor, r.conn)) else { continue };
         let stays = conn.members.iter().filter(|m| m.room == r.room_name());
         // The stay of that moment; what an old one was asked for says nothing of the next.
-        if stays.filter(|m| m.ok_ms.is_some_and(|ok| ok <= r.t_ms)).last().is_some_and(|m| m.no_echo) {
+        if stays.filter(|m| m.ok_ms.is_some_and(|ok| ok <= r.t_ms)).next_back().is_some_and(|m| m.no_echo) {
             let what = format!("{}.{} heard its own {} in {}", r.actor, r.conn, r.seq, r.room_name());
             found.push(Violation { oracle: "no_echo_to_self", t_ms: r.t_ms, what });
         }
