@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
-use super::index::Index;
+use super::index::{Index, Membership};
 use crate::history::{Kind, Record};
 use crate::payload::publisher;
 
@@ -50,9 +50,9 @@ pub(super) fn no_echo_to_self(history: &[Record], index: &Index<'_>) -> Vec<Viol
     let mut found = Vec::new();
     for r in received(history).filter(|r| r.publisher_name() == publisher(r.actor, r.conn)) {
         let Some(conn) = index.conns.get(&(r.actor, r.conn)) else { continue };
-        let stays = conn.members.iter().filter(|m| m.room == r.room_name());
         // The stay of that moment; what an old one was asked for says nothing of the next.
-        if stays.filter(|m| m.ok_ms.is_some_and(|ok| ok <= r.t_ms)).next_back().is_some_and(|m| m.no_echo) {
+        let began = |m: &&Membership<'_>| m.room == r.room_name() && m.ok_ms.is_some_and(|ok| ok <= r.t_ms);
+        if conn.members.iter().rfind(began).is_some_and(|m| m.no_echo) {
             let what = format!("{}.{} heard its own {} in {}", r.actor, r.conn, r.seq, r.room_name());
             found.push(Violation { oracle: "no_echo_to_self", t_ms: r.t_ms, what });
         }
