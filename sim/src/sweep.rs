@@ -1,6 +1,7 @@
 //! Many seeds of one scenario, each in a process of its own: two worlds in one process would not be repeatable.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -119,12 +120,29 @@ pub(crate) fn sweep(order: &Order) -> anyhow::Result<bool> {
 }
 
 fn speed(seeds: u64, virtual_ms: u64, elapsed: Duration, jobs: usize) -> String {
+    let per = |seconds: f64| (seeds as f64 / seconds, virtual_ms as f64 / 1000.0 / seconds);
     let seconds = elapsed.as_secs_f64().max(1e-3);
-    let (rate, ratio) = (seeds as f64 / seconds, virtual_ms as f64 / 1000.0 / seconds);
-    format!(
-        "{seeds} seeds in {seconds:.1} s with {jobs} jobs: {rate:.1} seeds/s, {:.1} a job, {ratio:.0} times real time",
-        rate / jobs as f64
-    )
+    let (rate, ratio) = per(seconds);
+    let mut line = format!(
+        "{seeds} seeds in {seconds:.1} s with {jobs} jobs: {rate:.1} seeds/s, {ratio:.0} times real time"
+    );
+    // Beside other work, what a core could do shows only in the time it was given.
+    if let Some((rate, ratio)) = children_cpu().filter(|cpu| !cpu.is_zero()).map(|cpu| per(cpu.as_secs_f64()))
+    {
+        let _ = write!(line, "; a core's time is worth {rate:.1} seeds/s, {ratio:.0} times real time");
+    }
+    line
+}
+
+/// The time that processors have given to this process's children, where the system tells.
+fn children_cpu() -> Option<Duration> {
+    /// What Linux counts in, on every architecture that this is built for.
+    const TICKS_PER_S: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in brackets, may have blanks: what follows it is counted from 3.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+    Some(Duration::from_secs_f64((ticks(16)? + ticks(17)?) / TICKS_PER_S))
 }
 
 impl Order {

@@ -38,7 +38,10 @@ fn a_sweep_runs_every_seed_but_the_last() {
     let numbers = |word: &str| word.parse::<f64>().is_ok_and(|number| number > 0.0);
     let words: Vec<&str> =
         speed.split_whitespace().map(|word| if numbers(word) { "N" } else { word }).collect();
-    assert_eq!(words.join(" "), "N seeds in N s with N jobs: N seeds/s, N a job, N times real time");
+    assert_eq!(
+        words.join(" "),
+        "N seeds in N s with N jobs: N seeds/s, N times real time; a core's time is worth N seeds/s, N times real time"
+    );
 }
 
 #[test]
