@@ -73,7 +73,9 @@ defmodule ArqonBrain.Slice do
     if vacant?(slice) do
       0
     else
-      Digest.fnv(<<slice.incarnation::64, slice.members::64, slice.sum::64>>)
+      # The highest counter, because who has missed both the coming and the going of a session shows the same as its writer.
+      top = Spans.highest(slice.spans)
+      Digest.fnv(<<slice.incarnation::64, slice.members::64, slice.sum::64, top::64>>)
     end
   end
 

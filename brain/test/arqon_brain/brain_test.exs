@@ -113,6 +113,11 @@ defmodule ArqonBrain.BrainTest do
     assert Enum.all?(told, fn {_, {kind, _}} -> kind == :update end)
     say("s1", {:compare, %{rooms: [%{subject: "acme.b", digest: 1, shields: ["s1", "s2"]}]}})
     assert [{"_arqon.shield.s2", {:pull, %{to: "s2", subjects: ["acme.b"]}}}] = told()
+    say("s1", update("acme.a", "s1", [{1, 1}], []))
+    pass(100)
+    say("s2", {:compare, %{rooms: [%{subject: "acme.a", digest: 1, shields: ["s1"]}]}})
+    pulls = bodies(told(), "_arqon.shield.s1", :pull)
+    assert [%{to: "s1", subjects: ["acme.a"]}] = pulls, "it shows somebody where nobody is left"
   end
 
   test "a lease that runs out hides and merges nothing, and the next word ends that" do

@@ -8,7 +8,7 @@ use arqon_differential::record::Record;
 use arqon_differential::run::run;
 
 /// Within so many traces every bug is found.
-const TRACES: u64 = 40;
+const TRACES: u64 = 60;
 
 fn model(plan: &Plan) -> Record {
     let mut brains =

@@ -74,8 +74,11 @@ impl Slice {
         self.spans.len() == 1 && self.spans.contains(1)
     }
 
-    /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members and the sum of `mix` of the counters of its
-    /// entries, each as eight big-endian bytes. Zero if vacant.
+    /// A hash of what can be seen of it: FNV-1a 64 over incarnation, members, the sum of `mix` of the counters of its entries,
+    /// and the highest counter it knows of, each as eight big-endian bytes. Zero if vacant.
+    ///
+    /// The highest counter, because who has missed both the coming and the going of a session shows the same as its writer, and
+    /// could not tell those who have seen it come.
     #[must_use]
     pub fn digest(&self) -> u64 {
         if self.is_vacant() {
@@ -85,6 +88,7 @@ impl Slice {
         hash.number(self.incarnation);
         hash.number(self.members);
         hash.number(self.entries.keys().fold(0, |sum: u64, counter| sum.wrapping_add(mix(*counter))));
+        hash.number(self.spans.highest());
         hash.finish()
     }
 

@@ -50,6 +50,12 @@ impl Spans {
         Self(parts.collect())
     }
 
+    /// The highest counter in the set; 0 if it is empty.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.0.last().map_or(0, |&(_, to)| to)
+    }
+
     /// The ranges, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, u64)> + '_ {
         self.0.iter().copied()

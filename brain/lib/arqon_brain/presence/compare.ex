@@ -4,7 +4,7 @@ defmodule ArqonBrain.Presence.Compare do
   import ArqonBrain.Presence.State, only: [out: 2, updates: 3]
 
   alias ArqonBrain.Presence.{Index, State}
-  alias ArqonBrain.RoomState
+  alias ArqonBrain.{RoomState, Slice}
   alias ArqonBrain.Wire.{Message, Pages}
 
   @doc "Digests of a Shield's rooms: asks for those that differ."
@@ -84,7 +84,7 @@ defmodule ArqonBrain.Presence.Compare do
     end
   end
 
-  # A Shield shows somebody of whom nothing is known here: only the writer can say what became of them.
+  # A Shield shows somebody of whom nothing is known here, or nobody any more: only the writer can say what became of them.
   defp ask_missing(state, %{subject: subject, shields: shields}) do
     known =
       case state.rooms do
@@ -92,7 +92,9 @@ defmodule ArqonBrain.Presence.Compare do
         _ -> %{}
       end
 
-    for shield <- shields, not is_map_key(known, shield), reduce: state do
+    nobody? = fn shield -> not is_map_key(known, shield) or Slice.vacant?(known[shield]) end
+
+    for shield <- shields, nobody?.(shield), reduce: state do
       state ->
         out(
           state,

@@ -204,10 +204,11 @@ impl Brain {
         Ok(())
     }
 
-    /// A Shield shows somebody of whom we know nothing: only the writer can say what became of them.
+    /// A Shield shows somebody of whom we know nothing, or nobody any more: only the writer can say what became of them.
     fn ask_for_missing(&mut self, from: &ShieldId, subject: &Subject, shields: &[ShieldId], now: Now) {
         for shield in shields {
-            let known = self.rooms.get(subject).is_some_and(|room| room.state.slices.contains_key(shield));
+            let slice = self.rooms.get(subject).and_then(|room| room.state.slices.get(shield));
+            let known = slice.is_some_and(|slice| !slice.is_vacant());
             if !known && shield != from && self.registry.is_up(shield, now.mono_ms) {
                 let to = shield.as_str().to_owned();
                 let pull = pb::Pull { to, subjects: vec![subject.as_str().to_owned()] };
