@@ -11,8 +11,9 @@ use crate::spans::Spans;
 /// a delta may claim the whole stretch since the last: receivers that lose nothing keep one range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Own {
+    /// With the spans of what has been sent, `1..=sent`: a receiver that lost nothing has the same digest.
     slice: Slice,
-    /// The highest counter a sent delta has covered.
+    /// The highest counter that was covered by what has been sent.
     sent: u64,
     /// Counters up to `sent` that were removed since.
     removed: Spans,
@@ -44,7 +45,7 @@ impl Own {
         self.slice.members = members;
     }
 
-    /// What is true now; its spans are empty, see [`Self::full`].
+    /// What is true now; its spans are those of what has been sent.
     #[must_use]
     pub fn slice(&self) -> &Slice {
         &self.slice
@@ -60,14 +61,20 @@ impl Own {
         let mut delta = self.slice.clip(self.sent.saturating_add(1), u64::MAX);
         delta.spans = std::mem::take(&mut self.removed);
         delta.spans.insert(self.sent.saturating_add(1), latest);
-        self.sent = latest;
+        self.set_sent(latest);
         delta
     }
 
-    /// Everything, as a state: whatever it does not show is removed.
-    #[must_use]
-    pub fn full(&self, latest: u64) -> Slice {
-        Slice { spans: Spans::range(1, latest), ..self.slice.clone() }
+    /// Everything, as a state that is sent to all: whatever it does not show is removed.
+    pub fn full(&mut self, latest: u64) -> Slice {
+        self.set_sent(latest);
+        self.removed = Spans::default();
+        self.slice.clone()
+    }
+
+    fn set_sent(&mut self, latest: u64) {
+        self.sent = latest;
+        self.slice.spans = Spans::range(1, latest);
     }
 
     /// Begins anew under another incarnation; `next` gives fresh counters. Calls `moved(old, new)` for each entry.
@@ -91,7 +98,7 @@ impl Own {
 
     /// Makes the next delta a full one.
     pub fn resend(&mut self) {
-        self.sent = 0;
+        self.set_sent(0);
         self.removed = Spans::default();
     }
 }

@@ -109,7 +109,7 @@ fn run(ops: &[Op]) -> (Vec<RoomState>, RoomState) {
     }
     let mut truth = RoomState::default();
     for (i, w) in writers.iter().enumerate() {
-        truth.merge(&RoomState::of(shield(i), w.own.full(w.counter)));
+        truth.merge(&RoomState::of(shield(i), w.own.clone().full(w.counter)));
     }
     (sent, truth)
 }

@@ -70,7 +70,7 @@ fn deliver(world: &mut World, replica: usize, message: &RoomState) {
 fn truth(world: &World) -> RoomState {
     let mut truth = RoomState::default();
     for (i, writer) in world.writers.iter().enumerate() {
-        truth.merge(&RoomState::of(shield(i), writer.own.full(writer.counter)));
+        truth.merge(&RoomState::of(shield(i), writer.own.clone().full(writer.counter)));
     }
     truth
 }

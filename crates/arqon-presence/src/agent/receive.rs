@@ -229,7 +229,7 @@ impl Agent {
         for subject in &pull.subjects {
             let subject = Subject::parse(subject).map_err(|_| Malformed)?;
             // A room we know nothing of has nobody: that is an answer, too.
-            let slice = match self.rooms.get(&subject) {
+            let slice = match self.rooms.get_mut(&subject) {
                 Some(room) => room.own.full(self.counter),
                 None => crate::own::Own::new(self.incarnation).full(self.counter),
             };
