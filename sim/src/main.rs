@@ -54,6 +54,9 @@ enum Command {
         /// Where to carry it out.
         #[arg(long, default_value_t, value_parser = target)]
         target: Target,
+        /// Try this config.toml: its tables limits, rooms, presence and drain, below what the scenario sets.
+        #[arg(long)]
+        config: Option<PathBuf>,
         /// Print the verdict as JSON, and nothing else.
         #[arg(long)]
         json: bool,
@@ -178,6 +181,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             history,
             picture,
             target,
+            config,
             json,
             trace,
             planted_hash_iteration: hash_iteration,
@@ -186,7 +190,7 @@ fn execute(command: Command) -> anyhow::Result<bool> {
                 trace_to_stdout();
             }
             let twist = world::Twist { hash_iteration };
-            run::run(&run::Order { path, seed, target, plant, history, picture, json, twist })
+            run::run(&run::Order { path, seed, target, config, plant, history, picture, json, twist })
         }
         Command::Sweep { scenario: path, seeds, jobs, plant, capsules } => {
             sweep::sweep(&sweep::Order { path, seeds, jobs, plant, capsules })

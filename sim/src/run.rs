@@ -18,6 +18,8 @@ pub(crate) struct Order {
     pub(crate) path: PathBuf,
     pub(crate) seed: u64,
     pub(crate) target: Target,
+    /// A `config.toml` to try, below what the scenario sets.
+    pub(crate) config: Option<PathBuf>,
     /// A bug to plant, by name.
     pub(crate) plant: Option<String>,
     /// Where to write the account.
@@ -67,13 +69,29 @@ pub(crate) fn task(path: &Path, seed: u64) -> anyhow::Result<Task> {
     Ok(Task { text: file.scenario, scenario, plan: file.plan })
 }
 
+/// Tables of a `config.toml` that mean the same on every machine; the others say where its own parts are.
+const TRIED: &[&str] = &["limits", "rooms", "presence", "drain"];
+
+/// The user's settings, and over them those of the scenario.
+fn configured(path: &Path, scenario: &Scenario) -> anyhow::Result<toml::Table> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    arqon_shield::config::Config::parse(&text, &path.display().to_string())?;
+    let mut table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
+    table.retain(|name, _| TRIED.contains(&name));
+    crate::shield_host::lay_over(&mut table, &scenario.config);
+    Ok(table)
+}
+
 /// True if nothing was violated.
 ///
 /// # Errors
 /// The run could not be made; a panic or a failed host inside the world is a failed run, not an error.
 pub(crate) fn run(order: &Order) -> anyhow::Result<bool> {
     plant_check(order.plant.as_deref())?;
-    let task = task(&order.path, order.seed)?;
+    let mut task = task(&order.path, order.seed)?;
+    if let Some(path) = &order.config {
+        task.scenario.config = configured(path, &task.scenario)?;
+    }
     let order = &Order { seed: task.plan.seed, ..order.clone() };
     if !order.json {
         let Plan { actors, ops, end_ms, .. } = &task.plan;
@@ -185,6 +203,9 @@ fn replay(order: &Order) -> String {
         format!("cargo run -p sim {planted}-- run {} --seed {}", order.path.display(), order.seed);
     if order.target != Target::Sim {
         let _ = write!(command, " --target {}", order.target);
+    }
+    if let Some(path) = &order.config {
+        let _ = write!(command, " --config {}", path.display());
     }
     if let Some(bug) = &order.plant {
         let _ = write!(command, " --plant {bug}");

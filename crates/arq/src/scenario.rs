@@ -58,8 +58,9 @@ fn carry_out(args: &Run) -> Result<(), Failure> {
     if args.json {
         command.arg("--json");
     }
-    if let Some(history) = &args.history {
-        command.arg("--history").arg(history);
+    let files = [("--config", &args.config), ("--history", &args.history), ("--picture", &args.picture)];
+    for (name, file) in files {
+        command.args(file.iter().flat_map(|file| [name.as_ref(), file.as_os_str()]));
     }
     // Ctrl-C reaches it as well: it is in the same group.
     match command.status()?.code() {

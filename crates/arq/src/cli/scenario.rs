@@ -35,9 +35,15 @@ pub(crate) struct Run {
     /// Print the verdict as JSON and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Try this config.toml: its tables limits, rooms, presence and drain, below what the scenario sets
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Write the account of the run to this file, for `verify`
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
+    /// Write a page that shows what happened to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
