@@ -204,3 +204,55 @@ impl Account {
         Ok(Verdict::new(self, &scenario, found))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Kind, What};
+    use crate::plan::compile;
+
+    const TEXT: &str = "schema = \"arqon.scenario/1\"\nwhy = \"a test\"\nduration = \"5s\"\n[[actor]]\nid = \"a\"\nrooms = { fixed = [\"r\"] }\npublish = { rate = \"1/s\" }\n[check]\nsafety = [\"no_duplicate\"]\n";
+
+    fn account(history: Vec<Record>) -> Account {
+        let plan = compile(&Scenario::parse(TEXT).expect("the test's scenario is good"), 1);
+        let surroundings = Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000 };
+        Account { header: Header::new(Target::Local, "a.toml", TEXT, &plan, surroundings), history }
+    }
+
+    fn ok(t_ms: u64, what: What) -> Record {
+        Record::new(t_ms, 1, 1, Kind::Ok, what).id(1)
+    }
+
+    #[test]
+    fn account_and_verdict_read_as_they_were_written() {
+        let account = account(vec![ok(5, What::Connect), ok(9, What::Publish)]);
+        assert_eq!(Account::parse(&account.to_text()).expect("it reads"), account);
+        let verdict = account.judge().expect("its scenario is good");
+        assert!(verdict.passed && verdict.oracles.contains_key("no_duplicate"), "{verdict}");
+        let text = serde_json::to_string(&verdict).expect("a verdict is JSON");
+        assert_eq!(serde_json::from_str::<Verdict>(&text).expect("it reads"), verdict);
+        let unknown = text
+            .replace("\"violations\":[]", "\"violations\":[{\"oracle\":\"luck\",\"t_ms\":1,\"what\":\"\"}]");
+        assert!(
+            serde_json::from_str::<Verdict>(&unknown).is_err_and(|error| error.to_string().contains("luck"))
+        );
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_worked_proves_nothing() {
+        for (history, says) in [(vec![], "connected"), (vec![ok(5, What::Connect)], "acked")] {
+            let verdict = account(history).judge().expect("its scenario is good");
+            assert!(!verdict.passed);
+            assert!(verdict.violations[0].oracle == "vacuous" && verdict.violations[0].what.contains(says));
+        }
+    }
+
+    #[test]
+    fn what_is_no_account_is_refused() {
+        for text in ["", "{}", "{\"schema\":\"arqon.history/1\"}"] {
+            assert!(Account::parse(text).is_err(), "{text}");
+        }
+        let text = account(Vec::new()).to_text() + "{\"t_ms\":1,\"colour\":2}\n";
+        assert!(Account::parse(&text).is_err_and(|error| error.to_string().starts_with("line 2")));
+    }
+}
