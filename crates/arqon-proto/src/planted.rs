@@ -1,6 +1,6 @@
 //! Bugs planted on purpose, so that the simulator's oracles can prove that they would catch them.
 //!
-//! Each is a small mistake that an engineer could make, in the code that ships. [`ALL`] says which oracle must catch
+//! Each is a small mistake that an engineer could make, in the code that ships. `ALL` says which oracle must catch
 //! it, and in which scenario. Without the feature `planted-bugs` [`is`] is a constant `false` and every planted branch
 //! compiles to nothing.
 
