@@ -126,6 +126,17 @@ impl Bed {
         }
     }
 
+    /// What all Shields together hold in memory, in bytes; a Shield that does not run holds nothing.
+    pub(crate) fn shields_rss(&mut self) -> u64 {
+        let number = u32::try_from(self.admins().len()).unwrap_or(u32::MAX);
+        let mut rss = 0;
+        for shield in 0..number {
+            let process = self.part(Some(Node::Shield(shield))).and_then(|part| part.running().ok());
+            rss += process.and_then(|process| process.id()).and_then(rss_of).unwrap_or(0);
+        }
+        rss
+    }
+
     /// Signs tokens that these Shields take; the plan begins at this moment of the wall clock.
     pub(crate) fn mint(&self, began_ms: u64) -> anyhow::Result<Mint> {
         match &self.parts {
@@ -154,6 +165,13 @@ pub(crate) fn shield_program(plant: Option<&str>) -> anyhow::Result<(PathBuf, Ve
         None => (me.with_file_name("shield"), Vec::new()),
         Some(bug) => (me, ["shield", "--plant", bug].map(OsString::from).to_vec()),
     })
+}
+
+/// The resident memory of a process, in bytes.
+fn rss_of(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 async fn stack(scenario: &Scenario, plant: Option<&str>, links: &Links) -> anyhow::Result<Stack> {

@@ -37,6 +37,9 @@ struct World<'a> {
     recorder: Recorder,
     active: BTreeMap<u32, Active>,
     skipped: Vec<Skipped>,
+    /// What Shields held in memory before anybody came, and for each actor more when all was well again, in bytes.
+    rss: (u64, Option<f64>),
+    actors: u64,
     mint: Rc<Mint>,
     /// Orders under way.
     orders: JoinSet<()>,
@@ -62,6 +65,7 @@ pub(super) async fn perform(
         }
     });
     let mut bed = Bed::start(target, scenario, plan, plant, hand).await?;
+    let rss = bed.shields_rss();
     let ground = LiveGround { doors: Rc::new(RefCell::new(bed.doors())), began: Instant::now() };
     clock.replace(Some(ground.clone()));
     let Now { wall_ms, .. } = SystemClock::start().now();
@@ -88,13 +92,18 @@ pub(super) async fn perform(
     let (active, skipped) = (BTreeMap::new(), Vec::new());
     let nodes = nodes(scenario);
     let orders = JoinSet::new();
-    let mut world = World { target, bed: &mut bed, nodes, ground, recorder, active, skipped, mint, orders };
+    let (rss, actors) = ((rss, None), plan.actors.len() as u64);
+    let bed = &mut bed;
+    let mut world =
+        World { target, bed, nodes, ground, recorder, active, skipped, rss, actors, mint, orders };
     let done = world.run(plan).await;
-    let World { recorder, skipped, .. } = world;
+    let World { recorder, skipped, rss, .. } = world;
     done.with_context(|| format!("logs are in {}", bed.folder().display()))?;
     tasks.shutdown().await;
     drop(stage);
-    Ok(Seen { history: recorder.finish(), skipped, measured: BTreeMap::new() })
+    let measured =
+        rss.1.map(|rss| (arqon_scenario::limits::RSS_PER_SOCKET.to_owned(), rss)).into_iter().collect();
+    Ok(Seen { history: recorder.finish(), skipped, measured })
 }
 
 /// Whose process a fault befalls.
@@ -159,6 +168,8 @@ impl World<'_> {
             }
             // The moment when all is well again stands in the plan as an operation of nobody.
             _ => {
+                let more = self.bed.shields_rss().saturating_sub(self.rss.0);
+                self.rss.1 = Some(more as f64 / self.actors.max(1) as f64);
                 self.tell(Record::world(0, Kind::Info, What::Heal));
                 Ok(())
             }
