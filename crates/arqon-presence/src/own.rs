@@ -11,11 +11,9 @@ use crate::spans::Spans;
 /// a delta may claim the whole stretch since the last: receivers that lose nothing keep one range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Own {
-    /// With the spans of what has been sent, `1..=sent`: a receiver that lost nothing has the same digest.
+    /// With the spans of what has been sent, one range from 1: a receiver that lost nothing has the same digest.
     slice: Slice,
-    /// The highest counter that was covered by what has been sent.
-    sent: u64,
-    /// Counters up to `sent` that were removed since.
+    /// Counters up to [`Own::sent`] that were removed since.
     removed: Spans,
 }
 
@@ -33,7 +31,7 @@ impl Own {
 
     /// Removes what was written under a counter.
     pub fn remove(&mut self, counter: u64) -> Option<Entry> {
-        if counter <= self.sent {
+        if counter <= self.sent() {
             self.removed.insert(counter, counter);
         }
         self.slice.entries.remove(&counter)
@@ -58,9 +56,9 @@ impl Own {
 
     /// Takes the delta since the last call. `latest` is the highest counter given out so far, for any room.
     pub fn take_delta(&mut self, latest: u64) -> Slice {
-        let mut delta = self.slice.clip(self.sent.saturating_add(1), u64::MAX);
+        let mut delta = self.slice.clip(self.sent().saturating_add(1), u64::MAX);
         delta.spans = std::mem::take(&mut self.removed);
-        delta.spans.insert(self.sent.saturating_add(1), latest);
+        delta.spans.insert(self.sent().saturating_add(1), latest);
         self.set_sent(latest);
         delta
     }
@@ -72,8 +70,12 @@ impl Own {
         self.slice.clone()
     }
 
+    /// The highest counter that was covered by what has been sent.
+    fn sent(&self) -> u64 {
+        self.slice.spans.highest()
+    }
+
     fn set_sent(&mut self, latest: u64) {
-        self.sent = latest;
         self.slice.spans = Spans::range(1, latest);
     }
 

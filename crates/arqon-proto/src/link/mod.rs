@@ -170,13 +170,14 @@ impl Link {
         if payload.len() > max_payload {
             return Err(SendError::TooLarge { len: payload.len(), max_payload });
         }
-        let command = SpineCommand::Publish { subject: next.wire.clone(), payload: payload.clone() };
+        let copy = planted::is(Bug::DeliverTwice).then(|| payload.clone());
+        let command = SpineCommand::Publish { subject: next.wire.clone(), payload };
         out.spine(command).map_err(|Full| SendError::Overloaded("the queue towards the spine"))?;
         if self.publishing.is_empty() {
             self.tails_at = now.after(self.config.tail_interval);
         }
         self.publishing.sent(next, now.mono_ms);
-        if planted::is(Bug::DeliverTwice)
+        if let Some(payload) = copy
             && let Some(room) = self.rooms.get(outgoing.subject.as_str()).filter(|room| room.established)
         {
             out.deliver(&room.subject, publication, &payload);

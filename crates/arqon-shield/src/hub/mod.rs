@@ -13,7 +13,6 @@ mod rooms;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -110,8 +109,6 @@ impl<P: Spine> Hub<P> {
             }
             let now = self.ports.shared.now();
             self.ports.shared.status.tick(now.mono_ms);
-            let peak = self.ports.shared.egress_bytes_peak.load(Ordering::Relaxed);
-            self.ports.metrics.set(Gauge::EgressPeak, i64::try_from(peak).unwrap_or(i64::MAX));
             if let Some(event) = event {
                 self.spine_events(event, now).await;
             }

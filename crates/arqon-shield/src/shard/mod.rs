@@ -21,12 +21,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::message::Encoding;
 use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{Input, Session};
-use arqon_proto::time::{Now, millis};
+use arqon_proto::time::Now;
 use tokio::sync::{Notify, mpsc};
 
 use conn::{Conn, ConnIo, Delivered, Ending, room_key};
@@ -79,6 +80,9 @@ pub(crate) struct Accepted {
 
 /// Bytes read at once; every connection of a shard shares the buffer.
 const SCRATCH_BYTES: usize = 64 * 1024;
+/// The least that the client of a draining Shield stays away, and as much again by chance. The window of the drain has spread clients already:
+/// another wait of its length would keep those who were asked first away for twice as long as the drain takes.
+const STAY_AWAY_MS: u64 = 1_000;
 
 impl<S: Stream> Shard<S> {
     pub(crate) fn new(
@@ -130,9 +134,7 @@ impl<S: Stream> Shard<S> {
         }
         if inner.state.shared.is_draining() {
             // Its request was judged before; the list of those to be asked may be complete already.
-            let window_ms = millis(inner.state.shared.config.drain.window).max(1);
-            let retry_after_ms = 1_000 + inner.state.entropy.next_u64() % window_ms;
-            inner.drain(key, retry_after_ms, now);
+            inner.drain(key, now);
         }
         inner.finish_turn(now);
         drop(inner);
@@ -273,10 +275,16 @@ impl<S: Stream> Inner<S> {
         let waiting =
             self.conns.keys().filter_map(|key| self.conns.get(key)?.io.egress.as_ref().map(|e| e.bytes()));
         metrics.set(Gauge::EgressBytes, waiting.sum::<usize>() as i64);
+        // Of the whole Shield, so that one shard tells it.
+        if self.state.index == 0 {
+            let peak = self.state.shared.egress_bytes_peak.load(Ordering::Relaxed);
+            metrics.set(Gauge::EgressPeak, i64::try_from(peak).unwrap_or(i64::MAX));
+        }
     }
 
     /// Asks one client to go elsewhere.
-    fn drain(&mut self, key: Key, retry_after_ms: u64, now: Now) {
+    fn drain(&mut self, key: Key, now: Now) {
+        let retry_after_ms = STAY_AWAY_MS + self.state.entropy.next_u64() % STAY_AWAY_MS;
         if planted::is(Bug::DrainSaysNothing) {
             return self.remove(key, now);
         }

@@ -110,9 +110,6 @@ pub(crate) async fn run<S: Stream>(
 }
 
 const DRAIN_STEP: Duration = Duration::from_millis(100);
-/// The least that a client stays away, and as much again by chance. The window has spread them already: another wait of its length
-/// would keep those who were asked first away for twice as long as the drain takes.
-const STAY_AWAY_MS: u64 = 1_000;
 
 /// Closes connections spread over the drain window, so that their clients do not arrive elsewhere all at once.
 #[derive(Debug, Default)]
@@ -135,8 +132,7 @@ impl Drain {
         let asked = (self.total as u64 * elapsed * 4).div_ceil(window_ms * 3).min(self.total as u64) as usize;
         while self.total - self.waiting.len() < asked.max(1) {
             let Some(key) = self.waiting.pop() else { break };
-            let retry_after_ms = STAY_AWAY_MS + inner.state.entropy.next_u64() % STAY_AWAY_MS;
-            inner.drain(key, retry_after_ms, now);
+            inner.drain(key, now);
         }
     }
 
