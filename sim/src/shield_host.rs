@@ -13,6 +13,7 @@ use arqon_shield::app::{Control, Env, Shield};
 use arqon_shield::config::Config;
 use arqon_shield::embedded::storing_peer;
 use arqon_shield::env::Entropy;
+use arqon_stack::{lay_over, set};
 use serde::Deserialize as _;
 use turmoil::Sim;
 
@@ -62,8 +63,7 @@ impl ShieldHost {
     pub(crate) fn readiness(&self) -> Option<(bool, Option<String>)> {
         let readiness = self.running.borrow().as_ref()?.0.status().readiness();
         let missing = readiness.checks.iter().filter(|check| !check.ok);
-        let missing: Vec<String> = missing.map(|check| format!("{}: {}", check.name, check.reason)).collect();
-        Some((readiness.ready, (!missing.is_empty()).then(|| missing.join("; "))))
+        Some((readiness.ready, missing_text(missing.map(|check| (check.name, check.reason.as_str())))))
     }
 
     /// Its process has ended.
@@ -72,13 +72,17 @@ impl ShieldHost {
     }
 }
 
+/// What a Shield misses, from the names and reasons of checks that fail; none if nothing does.
+pub(crate) fn missing_text<'a>(failing: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let missing: Vec<String> = failing.map(|(name, reason)| format!("{name}: {reason}")).collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
+}
+
 /// The Shield's configuration: its defaults, what the simulator needs, and what the scenario lays over it.
 pub(crate) fn config(node: Node, overlay: &toml::Table) -> anyhow::Result<Config> {
     let mut table = toml::Table::new();
-    let mut shield = toml::Table::new();
-    shield.insert("id".to_owned(), toml::Value::String(name(node)));
-    shield.insert("shards".to_owned(), toml::Value::Integer(SHARDS));
-    table.insert("shield".to_owned(), toml::Value::Table(shield));
+    set(&mut table, "shield", "id", name(node));
+    set(&mut table, "shield", "shards", SHARDS);
     lay_over(&mut table, overlay);
     let config = Config::deserialize(table).context("[config] of the scenario")?;
     config.validate().context("[config] of the scenario")?;
@@ -88,15 +92,6 @@ pub(crate) fn config(node: Node, overlay: &toml::Table) -> anyhow::Result<Config
 /// `shield-0` for shield.0: names have no dots.
 pub(crate) fn name(node: Node) -> String {
     node.to_string().replace('.', "-")
-}
-
-pub(crate) fn lay_over(table: &mut toml::Table, overlay: &toml::Table) {
-    for (key, value) in overlay {
-        match (table.get_mut(key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
-            _ => drop(table.insert(key.clone(), value.clone())),
-        }
-    }
 }
 
 /// A source of chance of its own for each purpose on a node, different after each restart.

@@ -1,14 +1,14 @@
-//! The server API, as the commands that operate a bus call it: HTTP/1.0, so that an answer is never chunked and ends with
-//! its connection.
+//! The server API, as the commands that operate a bus call it.
 
 use std::time::Duration;
 
 use arqon_proto::code::ErrorCode;
 use arqon_proto::id::Tenant;
+use arqon_stack::http::{self, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::auth::given_token;
@@ -162,17 +162,10 @@ impl Api {
         let authority = self.authority().map_err(|error| std::io::Error::other(error.to_string()))?;
         let port = authority.contains("]:") || (!authority.ends_with(']') && authority.contains(':'));
         let address = if port { authority.to_owned() } else { format!("{authority}:80") };
-        let mut stream = TcpStream::connect(&address).await?;
-        let token =
-            self.token.as_ref().map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
         let body = body.map_or(String::new(), Value::to_string);
-        let request = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {authority}\r\n{token}Content-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await?;
-        Ok(BufReader::new(stream))
+        let token = self.token.as_deref().unwrap_or_default();
+        let request = Request { method, path, token, body: &body };
+        Ok(BufReader::new(http::send(&address, &request).await?))
     }
 
     fn authority(&self) -> Result<&str, Failure> {
@@ -237,10 +230,7 @@ fn not_a_shield(url: &str) -> Failure {
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {
-    let text = String::from_utf8_lossy(answer);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, body: body.to_owned() })
+    http::answer(answer).map(|(status, body)| Answer { status, body })
 }
 
 #[cfg(test)]

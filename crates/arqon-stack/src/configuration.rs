@@ -67,30 +67,25 @@ impl Surroundings<'_> {
     }
 
     fn finish(&self, mut table: Table) -> String {
-        for (name, settings) in self.settings {
-            merge(&mut table, name, settings);
-        }
+        lay_over(&mut table, self.settings);
         table.to_string()
     }
 }
 
-fn set(table: &mut Table, section: &str, key: &str, value: impl Into<Value>) {
+/// Sets one key of a section, which is made if it is not there.
+pub fn set(table: &mut Table, section: &str, key: &str, value: impl Into<Value>) {
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(section) = section {
         section.insert(key.to_owned(), value.into());
     }
 }
 
-/// A table is merged key by key, anything else replaced.
-fn merge(table: &mut Table, name: &str, settings: &Value) {
-    match (table.get_mut(name), settings) {
-        (Some(Value::Table(into)), Value::Table(from)) => {
-            for (key, value) in from {
-                merge(into, key, value);
-            }
-        }
-        _ => {
-            table.insert(name.to_owned(), settings.clone());
+/// Lays settings over others: a table is merged key by key, anything else replaced.
+pub fn lay_over(table: &mut Table, settings: &Table) {
+    for (key, value) in settings {
+        match (table.get_mut(key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
+            _ => drop(table.insert(key.clone(), value.clone())),
         }
     }
 }

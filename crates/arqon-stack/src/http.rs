@@ -12,7 +12,7 @@ const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Such as `POST`.
-    pub method: &'static str,
+    pub method: &'a str,
     /// With its query, if it has one.
     pub path: &'a str,
     /// The bearer token; empty for none.
@@ -34,19 +34,38 @@ pub async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
 /// # Cancel safety
 /// Cancelled, the connection is dropped; the request may have been carried out.
 pub async fn ask(address: SocketAddr, request: &Request<'_>) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
+    let stream = send(&address.to_string(), request).await.ok()?;
+    let mut bytes = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).await.ok()?;
+    answer(&bytes)
+}
+
+/// Connects to `host:port` and sends a request; what can be read then is the answer, up to the end of the connection. The caller sets the
+/// deadline.
+///
+/// # Errors
+/// Nobody is there, or the connection is lost.
+///
+/// # Cancel safety
+/// As [`ask`].
+pub async fn send(address: &str, request: &Request<'_>) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
     let Request { method, path, token, body } = request;
     let auth = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
-    let length = body.len();
     // HTTP/1.0, so that the answer is never chunked and ends with the connection.
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{auth}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    let text = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{auth}Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
     );
-    stream.write_all(head.as_bytes()).await.ok()?;
-    stream.write_all(body.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await.ok()?;
-    let text = String::from_utf8_lossy(&answer);
+    stream.write_all(text.as_bytes()).await?;
+    Ok(stream)
+}
+
+/// Status and body of a whole answer; none if it is not HTTP.
+#[must_use]
+pub fn answer(bytes: &[u8]) -> Option<(u16, String)> {
+    let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use brain::Brain;
+pub use configuration::{lay_over, set};
 pub use nats::{NatsOptions, NatsServer};
 pub use part::{Part, Ready};
 pub use port::ReservedPort;

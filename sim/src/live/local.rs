@@ -6,13 +6,12 @@ use std::path::Path;
 use anyhow::Context as _;
 use arqon_scenario::Node;
 use arqon_scenario::format::Scenario;
-use arqon_stack::{Part, Program, Ready, ReservedPort};
+use arqon_stack::{Part, Program, Ready, ReservedPort, lay_over, set};
 use tempfile::TempDir;
 use toml::{Table, Value};
 
 use super::bed::{Links, shield_program};
 use super::broker::Broker;
-use crate::shield_host::lay_over;
 
 /// The name of the key of these Shields.
 pub(crate) const KID: &str = "local";
@@ -83,19 +82,15 @@ fn shield(
     // As in the target `stack`, where shield.0 is the first.
     let name = format!("shield-{}", n + 1);
     let (clients, admin) = (ReservedPort::take()?, ReservedPort::take()?);
-    let mut table = base(spine);
-    let mut own = Table::new();
-    own.insert("id".to_owned(), name.clone().into());
-    own.insert("listen".to_owned(), clients.address().to_string().into());
-    own.insert("admin_listen".to_owned(), admin.address().to_string().into());
-    table.insert("shield".to_owned(), own.into());
     let mut key = Table::new();
     key.insert("kid".to_owned(), KID.into());
     key.insert("alg".to_owned(), "HS256".into());
     key.insert("file".to_owned(), "token.key".into());
-    let mut auth = Table::new();
-    auth.insert("keys".to_owned(), Value::Array(vec![key.into()]));
-    table.insert("auth".to_owned(), auth.into());
+    let mut table = base(spine);
+    set(&mut table, "shield", "id", name.clone());
+    set(&mut table, "shield", "listen", clients.address().to_string());
+    set(&mut table, "shield", "admin_listen", admin.address().to_string());
+    set(&mut table, "auth", "keys", Value::Array(vec![key.into()]));
     let config = written(&name, table, scenario, at)?;
     let (program, arguments) = shield_program(plant)?;
     let mut program = Program::new(&name, program, at);
@@ -108,9 +103,7 @@ fn shield(
 fn brain(n: u32, spine: SocketAddr, scenario: &Scenario, at: &Path) -> anyhow::Result<Part> {
     let name = format!("brain-{}", n + 1);
     let mut table = base(spine);
-    let mut own = Table::new();
-    own.insert("name".to_owned(), name.clone().into());
-    table.insert("brain".to_owned(), own.into());
+    set(&mut table, "brain", "name", name.clone());
     let config = written(&name, table, scenario, at)?;
     let me = std::env::current_exe().context("the path of this program")?;
     let program = Program::new(&name, me, at).argument("brain").argument("--config").argument(config);
@@ -118,11 +111,9 @@ fn brain(n: u32, spine: SocketAddr, scenario: &Scenario, at: &Path) -> anyhow::R
 }
 
 fn base(spine: SocketAddr) -> Table {
-    let mut own = Table::new();
-    own.insert("kind".to_owned(), "nats".into());
-    own.insert("servers".to_owned(), Value::Array(vec![format!("nats://{spine}").into()]));
     let mut table = Table::new();
-    table.insert("spine".to_owned(), own.into());
+    set(&mut table, "spine", "kind", "nats");
+    set(&mut table, "spine", "servers", vec![format!("nats://{spine}")]);
     table
 }
 
