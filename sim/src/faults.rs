@@ -1,5 +1,7 @@
 //! One fault that is active, and what it means for links and hosts.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use arqon_scenario::Node;
 use arqon_scenario::format::{FaultKind, Strength};
 use arqon_scenario::history::Broken;
@@ -92,6 +94,19 @@ impl Active {
             _ => false,
         }
     }
+}
+
+/// Between whom the spine passes nothing on.
+pub(crate) fn lost(active: &BTreeMap<u32, Active>, nodes: &[Node]) -> BTreeSet<(String, String)> {
+    let mut lost = BTreeSet::new();
+    for &from in nodes {
+        for &to in nodes {
+            if active.values().any(|fault| fault.loses(from, to)) {
+                lost.insert((from.to_string(), to.to_string()));
+            }
+        }
+    }
+    lost
 }
 
 #[cfg(test)]

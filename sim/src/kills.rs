@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use arqon_proto::planted::{ALL, Planted};
+
+use crate::jobs;
 
 /// Where the table stands.
 const README: &str = "sim/README.md";
@@ -40,31 +39,16 @@ pub(crate) fn kills(seeds: u64, jobs: usize, write: bool) -> anyhow::Result<bool
 
 /// For each planted bug and each seed, whether its oracle caught it.
 fn killed(seeds: u64, jobs: usize) -> anyhow::Result<Vec<Vec<bool>>> {
-    let runs: Vec<_> =
-        (0..ALL.len()).flat_map(|at| (0..seeds).map(move |seed| (at, seed as usize))).collect();
-    let killed = Mutex::new(vec![vec![false; seeds as usize]; ALL.len()]);
-    let next = AtomicUsize::new(0);
-    let worker = || -> anyhow::Result<()> {
-        while let Some(&(at, seed)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let caught = is_caught(&ALL[at], seed)?;
-            killed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[at][seed] = caught;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| anyhow::bail!("a worker panicked")))
-    })?;
-    Ok(killed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    let per_bug = usize::try_from(seeds).context("too many seeds")?.max(1);
+    let one = |n: usize| is_caught(&ALL[n / per_bug], n % per_bug);
+    let caught = jobs::in_parallel(jobs, ALL.len() * per_bug, one)?;
+    Ok(caught.chunks(per_bug).map(<[bool]>::to_vec).collect())
 }
 
 fn is_caught(planted: &Planted, seed: usize) -> anyhow::Result<bool> {
-    let me = std::env::current_exe().context("the path of this program")?;
     let path = Path::new("scenarios").join(planted.scenario).with_extension("toml");
-    let mut run = Command::new(me);
-    run.env("RUST_BACKTRACE", "0").arg("run").arg(path);
-    run.args(["--seed", &seed.to_string(), "--plant", planted.name]);
-    let output = run.output().context("starting a run")?;
+    let mut run = jobs::child(&path, Some(planted.name))?;
+    let output = run.args(["--seed", &seed.to_string()]).output().context("starting a run")?;
     anyhow::ensure!(output.status.code() != Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     let caught = format!("VIOLATION {} ", planted.oracle);
     Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.starts_with(&caught)))

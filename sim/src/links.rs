@@ -2,7 +2,7 @@
 //!
 //! Several faults may overlap on one link, so links are not switched by faults but computed from all that are active.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arqon_scenario::format::{FaultKind, Topology};
@@ -10,7 +10,7 @@ use arqon_scenario::rng::Rng;
 use arqon_scenario::{Node, Span};
 use turmoil::Sim;
 
-use crate::faults::{Active, Cut};
+use crate::faults::{Active, Cut, lost};
 use crate::spine::Hand;
 use crate::valkey::Valkey;
 
@@ -106,19 +106,6 @@ impl Links {
         self.active.values().any(|fault| fault.stops() == Some(node))
     }
 
-    /// Between whom the spine passes nothing on.
-    fn lost(&self) -> BTreeSet<(String, String)> {
-        let mut lost = BTreeSet::new();
-        for &from in &self.nodes {
-            for &to in &self.nodes {
-                if self.active.values().any(|fault| fault.loses(from, to)) {
-                    lost.insert((from.to_string(), to.to_string()));
-                }
-            }
-        }
-        lost
-    }
-
     fn way(&self, a: Node, b: Node) -> Way {
         let worst =
             |from, to| self.active.values().map(|fault| fault.cut(from, to)).max().unwrap_or_default();
@@ -132,7 +119,7 @@ impl Links {
 
     fn apply(&mut self, sim: &Sim<'_>) {
         self.broker.freeze(self.active.values().any(|fault| fault.broken.kind == FaultKind::SpineFrozen));
-        self.broker.lose(self.lost());
+        self.broker.lose(lost(&self.active, &self.nodes));
         let hidden = |node: &Node| {
             matches!(node, Node::Brain(_)) && self.active.values().any(|fault| fault.hides_valkey(*node))
         };

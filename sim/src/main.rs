@@ -3,6 +3,7 @@
 mod clock;
 mod driver;
 mod faults;
+mod jobs;
 #[cfg(feature = "planted-bugs")]
 mod kills;
 mod links;
@@ -52,7 +53,7 @@ enum Command {
         #[arg(long)]
         plant: Option<String>,
         /// Where to carry it out.
-        #[arg(long, default_value_t, value_parser = target)]
+        #[arg(long, default_value_t)]
         target: Target,
         /// Try this config.toml: its tables limits, rooms, presence and drain, below what the scenario sets.
         #[arg(long)]
@@ -154,11 +155,6 @@ enum Command {
         /// Where the page goes.
         out: PathBuf,
     },
-}
-
-fn target(text: &str) -> Result<Target, String> {
-    let known = Target::ALL.into_iter().find(|target| target.to_string() == text);
-    known.ok_or_else(|| format!("none of {}", Target::ALL.map(|target| target.to_string()).join(", ")))
 }
 
 fn main() -> ExitCode {

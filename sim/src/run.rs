@@ -78,7 +78,7 @@ fn configured(path: &Path, scenario: &Scenario) -> anyhow::Result<toml::Table> {
     arqon_shield::config::Config::parse(&text, &path.display().to_string())?;
     let mut table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
     table.retain(|name, _| TRIED.contains(&name));
-    crate::shield_host::lay_over(&mut table, &scenario.config);
+    arqon_stack::lay_over(&mut table, &scenario.config);
     Ok(table)
 }
 

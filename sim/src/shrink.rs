@@ -1,15 +1,14 @@
 //! Makes a failing seed small: each candidate is carried out by a process of its own, several at a time.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arqon_scenario::plan_file::{PlanFile, SCHEMA};
 use arqon_scenario::{Plan, Verdict, shrink};
 
-use crate::run;
 use crate::sweep::Watch;
+use crate::{jobs, run};
 
 /// The plans that failed once.
 const REGRESSIONS: &str = "scenarios/regressions";
@@ -106,14 +105,9 @@ impl Trial<'_> {
             }
             self.runs += group.len();
             let this: &Self = self;
-            let verdicts: Vec<anyhow::Result<Verdict>> = std::thread::scope(|scope| {
-                let work = |(slot, plan)| scope.spawn(move || this.verdict(plan, slot));
-                let workers: Vec<_> = group.iter().enumerate().map(work).collect();
-                let ended = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-                    worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker panicked")))
-                };
-                workers.into_iter().map(ended).collect()
-            });
+            // An error counts only if no candidate before it still fails.
+            let one = |slot: usize| Ok(this.verdict(&group[slot], slot));
+            let verdicts = jobs::in_parallel(this.order.jobs, group.len(), one)?;
             for (n, verdict) in verdicts.into_iter().enumerate() {
                 if self.violates(&verdict?) && self.belongs_to_the_bug(&group[n])? {
                     return Ok(Some(before + n));
@@ -158,11 +152,7 @@ impl Trial<'_> {
 
 /// Runs this program on a plan file.
 fn verdict(path: &Path, plant: Option<&str>) -> anyhow::Result<Verdict> {
-    let me = std::env::current_exe().context("the path of this program")?;
-    let mut child = Command::new(me);
-    child.env("RUST_BACKTRACE", "0").arg("run").arg(path).arg("--json");
-    child.args(plant.iter().flat_map(|bug| ["--plant", bug]));
-    let output = child.output().context("starting a run")?;
+    let output = jobs::child(path, plant)?.arg("--json").output().context("starting a run")?;
     serde_json::from_slice(&output.stdout).with_context(|| {
         format!("{}: no verdict: {}", path.display(), String::from_utf8_lossy(&output.stderr))
     })

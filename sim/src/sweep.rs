@@ -1,19 +1,17 @@
-//! Many seeds of one scenario, each in a process of its own: two worlds in one process would not be repeatable.
+//! Many seeds of one scenario, each in a process of its own.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use arqon_scenario::plan::compile;
 use arqon_scenario::plan_file::{PlanFile, SCHEMA};
 
-use crate::run;
+use crate::{jobs, run};
 
 /// Failing seeds whose output is printed in full; the others are listed.
 const SHOWN: usize = 3;
@@ -81,33 +79,17 @@ pub(crate) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 pub(crate) fn sweep(order: &Order) -> anyhow::Result<bool> {
     let scenario = run::load(&order.path)?;
     let watch = Watch::new();
-    let next = AtomicU64::new(order.seeds.start);
-    let found = Mutex::new(Found::default());
-    let worker = || -> anyhow::Result<()> {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= order.seeds.end {
-                return Ok(());
-            }
-            let output = order.child(seed)?.output().context("starting a run")?;
-            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let marks = text.lines().find_map(|line| line.strip_prefix("marks: ")).unwrap_or_default();
-            found.marks.extend(marks.split_whitespace().map(str::to_owned));
-            if !output.status.success() {
-                let errors = String::from_utf8_lossy(&output.stderr);
-                text.extend(errors.lines().take(20).flat_map(|line| [line, "\n"]));
-                found.failed.push((seed, text));
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..order.jobs.max(1)).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|_| anyhow::bail!("a worker panicked")))
-    })?;
+    let count = usize::try_from(order.seeds.end - order.seeds.start).context("too many seeds")?;
+    let runs = jobs::in_parallel(order.jobs, count, |n| order.one(order.seeds.start + n as u64))?;
     let elapsed = watch.elapsed();
-    let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    found.failed.sort();
+    let mut found = Found::default();
+    for (seed, (failed, text)) in order.seeds.clone().zip(runs) {
+        let marks = text.lines().find_map(|line| line.strip_prefix("marks: ")).unwrap_or_default();
+        found.marks.extend(marks.split_whitespace().map(str::to_owned));
+        if failed {
+            found.failed.push((seed, text));
+        }
+    }
     let passed = order.report(&found, &scenario.check.sometimes);
     if let Some(folder) = &order.capsules {
         for (seed, _) in found.failed.iter().take(CAPSULES_MAX) {
@@ -147,12 +129,21 @@ fn children_cpu() -> Option<Duration> {
 
 impl Order {
     fn child(&self, seed: u64) -> anyhow::Result<Command> {
-        let me = std::env::current_exe().context("the path of this program")?;
-        let mut child = Command::new(me);
-        // A panic's first lines are enough.
-        child.env("RUST_BACKTRACE", "0").arg("run").arg(&self.path).args(["--seed", &seed.to_string()]);
-        child.args(self.plant.iter().flat_map(|bug| ["--plant", bug]));
+        let mut child = jobs::child(&self.path, self.plant.as_deref())?;
+        child.args(["--seed", &seed.to_string()]);
         Ok(child)
+    }
+
+    /// Whether one seed fails, and what it says; of its errors the beginning.
+    fn one(&self, seed: u64) -> anyhow::Result<(bool, String)> {
+        let output = self.child(seed)?.output().context("starting a run")?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let failed = !output.status.success();
+        if failed {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            text.extend(errors.lines().take(20).flat_map(|line| [line, "\n"]));
+        }
+        Ok((failed, text))
     }
 
     /// Runs a failing seed again and keeps all of it: plan, account, verdict, picture and the command.

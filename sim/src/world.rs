@@ -12,7 +12,7 @@ use arqon_scenario::plan::{Do, EPOCH_MS, Op, Plan};
 use arqon_scenario::{Kind, Node, Record, What};
 use turmoil::{Builder, Sim};
 
-use crate::driver::{Client, Stage, parts};
+use crate::driver::{Client, Stage, parts, views_ms};
 use crate::faults::Active;
 use crate::links::Links;
 use crate::net::SimGround;
@@ -24,8 +24,6 @@ use crate::valkey::Valkey;
 
 /// How often queues are looked into.
 const PROBE_MS: u64 = 100;
-/// How long before the end everybody writes down what it sees of presence.
-const VIEWS_BEFORE_END_MS: u64 = 500;
 
 /// What a run may be told besides its scenario and seed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,7 +79,7 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         ground: SimGround,
         seed: plan.seed,
         shields: topology.shields,
-        views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
+        views_ms: views_ms(plan),
         mint: Rc::new(Mint::new()?),
         recorder: recorder.clone(),
     });

@@ -1,6 +1,7 @@
 //! Where a scenario is carried out.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,15 @@ pub enum Target {
 impl Target {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Sim, Self::Local, Self::Stack];
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|target| target.to_string() == text);
+        known.ok_or_else(|| format!("none of {}", Self::ALL.map(|target| target.to_string()).join(", ")))
+    }
 }
 
 impl fmt::Display for Target {

@@ -42,6 +42,11 @@ pub(crate) struct Stage<G> {
     pub(crate) recorder: Recorder,
 }
 
+/// When everybody writes down what it sees of presence: shortly before the end.
+pub(crate) fn views_ms(plan: &Plan) -> u64 {
+    plan.end_ms - 500
+}
+
 /// The operations of each actor, in time order: its own, and what befalls everybody.
 pub(crate) fn parts(plan: &Plan) -> BTreeMap<u32, VecDeque<Op>> {
     let mut parts: BTreeMap<u32, VecDeque<Op>> =

@@ -1,6 +1,6 @@
 //! What a fault means for real processes and the links between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arqon_scenario::format::FaultKind;
 use arqon_scenario::history::Broken;
@@ -48,19 +48,6 @@ fn lane(active: &BTreeMap<u32, Active>, from: Node, to: Node) -> Lane {
 pub(crate) fn resets(fault: &Broken, from: Node, to: Node) -> bool {
     let touches = |node: Node| node == from || node == to;
     fault.kind == FaultKind::ConnReset && fault.node.is_some_and(touches) && fault.peer.is_none_or(touches)
-}
-
-/// Between whom the spine passes nothing on.
-pub(crate) fn lost(active: &BTreeMap<u32, Active>, nodes: &[Node]) -> BTreeSet<(String, String)> {
-    let mut lost = BTreeSet::new();
-    for &from in nodes {
-        for &to in nodes {
-            if active.values().any(|fault| fault.loses(from, to)) {
-                lost.insert((from.to_string(), to.to_string()));
-            }
-        }
-    }
-    lost
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ pub(crate) async fn carry_out(
         }
     }
     let failed = record(ground.now_ms(), Kind::Fail, &order);
-    let note = format!("{}: {said}", failed.note.unwrap_or_default());
-    recorder.add(Record { note: Some(note), ..record(ground.now_ms(), Kind::Fail, &order) });
+    let note = format!("{}: {said}", failed.note.as_deref().unwrap_or_default());
+    recorder.add(Record { note: Some(note), ..failed });
 }
 
 async fn ask(order: &Order, admin: SocketAddr, mint: &Mint, now_ms: u64) -> Result<(), String> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::ground::LiveGround;
 use crate::driver::Ground as _;
 use crate::recorder::Recorder;
+use crate::shield_host::missing_text;
 
 /// How often each is asked.
 const EVERY: Duration = Duration::from_millis(100);
@@ -34,8 +35,7 @@ struct Check {
 impl Readiness {
     fn missing(&self) -> Option<String> {
         let missing = self.checks.iter().filter(|check| !check.ok);
-        let missing: Vec<String> = missing.map(|check| format!("{}: {}", check.name, check.reason)).collect();
-        (!missing.is_empty()).then(|| missing.join("; "))
+        missing_text(missing.map(|check| (check.name.as_str(), check.reason.as_str())))
     }
 }
 

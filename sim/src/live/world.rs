@@ -18,15 +18,12 @@ use tokio::time::Instant;
 use super::bed::{Bed, Parts};
 use super::ground::LiveGround;
 use super::{Seen, effect, operate, probe};
-use crate::driver::{Client, Ground as _, Stage, parts};
-use crate::faults::Active;
+use crate::driver::{Client, Ground as _, Stage, parts, views_ms};
+use crate::faults::{self, Active};
 use crate::recorder::Recorder;
 use crate::spine::Hand;
 use crate::spine_link::Ear;
 use crate::token::Mint;
-
-/// How long before the end everybody writes down what it sees of presence.
-const VIEWS_BEFORE_END_MS: u64 = 500;
 
 /// A world under way.
 struct World<'a> {
@@ -74,7 +71,7 @@ pub(super) async fn perform(
         ground: ground.clone(),
         seed: plan.seed,
         shields: scenario.topology.shields,
-        views_ms: plan.end_ms - VIEWS_BEFORE_END_MS,
+        views_ms: views_ms(plan),
         mint: Rc::clone(&mint),
         recorder: recorder.clone(),
     });
@@ -181,7 +178,7 @@ impl World<'_> {
             proxy.set(effect::way(&self.active, *from, *to));
         }
         if let Parts::Local(local) = &self.bed.parts {
-            local.broker.hand.lose(effect::lost(&self.active, &self.nodes));
+            local.broker.hand.lose(faults::lost(&self.active, &self.nodes));
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Run {
     /// A scenario file
     pub(crate) file: PathBuf,
     /// Where: the simulator in virtual time; processes of this machine; those with NATS, Elixir Brains and Valkey
-    #[arg(long, default_value = "sim", value_parser = target)]
+    #[arg(long, default_value_t)]
     pub(crate) target: Target,
     /// The seed that draws what the scenario leaves open
     #[arg(long, default_value_t = 1)]
@@ -53,9 +53,4 @@ pub(crate) struct Verify {
     /// Print the verdict as JSON and nothing else
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn target(text: &str) -> Result<Target, String> {
-    let known = Target::ALL.into_iter().find(|target| target.to_string() == text);
-    known.ok_or_else(|| format!("none of {}", Target::ALL.map(|target| target.to_string()).join(", ")))
 }
