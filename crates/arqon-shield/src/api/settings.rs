@@ -15,6 +15,8 @@ use super::read;
 const FIELDS_OF_ROOM: [&str; 5] = ["tenant", "match", "members_max", "publish_rate_per_s", "idle_close_ms"];
 /// Entries; the document as a whole is bounded in bytes besides.
 const ROOMS_MAX: usize = 1000;
+/// The largest number that every reader of JSON reads exactly (RFC 8259, section 6).
+const LIMIT_MAX: u64 = (1 << 53) - 1;
 
 #[derive(Deserialize)]
 struct Replacement {
@@ -64,10 +66,12 @@ fn room(i: usize, text: &RawValue) -> Result<pb::RoomSetting, ApiError> {
     let named = |error: arqon_proto::id::NameError| at(error.into());
     let tenant = room.tenant.as_deref().map(Tenant::parse).transpose().map_err(named)?;
     let pattern = Pattern::parse(&room.pattern).map_err(named)?;
-    let zero =
-        [room.members_max, room.publish_rate_per_s.map(u64::from), room.idle_close_ms].contains(&Some(0));
-    if zero {
+    let limits = [room.members_max, room.publish_rate_per_s.map(u64::from), room.idle_close_ms];
+    if limits.contains(&Some(0)) {
         return Err(at(ApiError::bad("a limit is more than 0; leave it out for none")));
+    }
+    if limits.into_iter().flatten().any(|limit| limit > LIMIT_MAX) {
+        return Err(at(ApiError::bad(format!("a limit is at most {LIMIT_MAX}"))));
     }
     Ok(pb::RoomSetting {
         tenant: tenant.map_or(String::new(), |tenant| tenant.as_str().to_owned()),

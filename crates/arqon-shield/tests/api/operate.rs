@@ -194,6 +194,8 @@ async fn settings_are_replaced_by_who_has_read_them_and_shields_tell_what_they_r
             (json!([{"match": "a", "member_max": 1}]), "rooms.0: unknown field \"member_max\", did you mean \"members_max\"?"),
             (json!([{"match": "a"}, {"match": "a..b"}]), "rooms.1: room is empty or has an empty token"),
             (json!([{"match": "a", "members_max": 0}]), "rooms.0: a limit is more than 0; leave it out for none"),
+            (json!([{"match": "a", "members_max": 1_u64 << 53}]), "rooms.0: a limit is at most 9007199254740991"),
+            (json!([{"match": "a", "idle_close_ms": 1_u64 << 53}]), "rooms.0: a limit is at most 9007199254740991"),
         ] {
             let refused = put(json!({"version": version, "rooms": rooms})).await;
             assert_eq!((refused.error(), &refused.body["message"]), ((400, "bad_request"), &json!(said)));
