@@ -1,4 +1,4 @@
-//! A Shield on real sockets: one thread per shard, all listening on one port.
+//! A Shield on real sockets: one thread per shard, all listening on one port, and one for the hub if there are several.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,13 +8,13 @@ use std::thread::JoinHandle;
 use arqon_proto::id::ShieldId;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::runtime::LocalOptions;
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
 
 use crate::admin;
 use crate::admin_port;
 use crate::api;
-use crate::app::{Addresses, Control, Env, HubPart, Shield, accept};
+use crate::app::{Addresses, Control, Env, HubPart, ShardPart, Shield, accept};
 use crate::auth::{KeyError, Keys, Verifier};
 use crate::config::{Config, SpineKind};
 use crate::embedded;
@@ -132,72 +132,99 @@ where
         spine,
     };
     let Shield { shards, hub, control } = Shield::assemble(config.clone(), verifier, env);
-    let mut threads = Vec::new();
-    let mut drained = Vec::new();
+    let running = control.clone();
+    let (mut threads, mut drained) = (Vec::new(), Vec::new());
+    let mut first = None;
+    let alone = config.shield.shards == 1;
     for (part, listener) in shards.into_iter().zip(listeners) {
         let (done, seen) = oneshot::channel::<()>();
         drained.push(seen);
         let control = control.clone();
-        threads.push(thread("shard", move || async move {
-            let (shard, task) = part.open();
-            let listener =
-                TcpListener::from_std(listener.into()).expect("a listening socket becomes tokio's");
-            let accepting = tokio::task::spawn_local(accept(listener, vec![shard], control.clone()));
-            task.await;
-            drop(done);
-            // The accept loop ends when the last shard has drained.
-            let _ = accepting.await;
-        })?);
+        let run = move || run_shard(part, listener, control, done);
+        if alone {
+            first = Some(run);
+        } else {
+            threads.push(thread("shard", run)?);
+        }
     }
-    threads.push(hub_thread(hub, admin, control.clone(), drained, move || peer(&config))?);
-    Ok(Running { addresses, control, threads })
+    let run = move || run_hub(hub, admin, control, drained, move || peer(&config));
+    threads.push(match first {
+        // On one core, a thread more would be nothing but switches between the two with every publication.
+        Some(shard) => thread("shard", move || async move {
+            let shard = tokio::task::spawn_local(shard());
+            run().await;
+            // Its end is what the hub has waited for.
+            let _ = shard.await;
+        })?,
+        None => thread("hub", run)?,
+    });
+    Ok(Running { addresses, control: running, threads })
 }
 
-/// The hub, the admin port and the presence peer share a thread: none of them is busy.
-fn hub_thread<P, F, G>(
+/// One shard and its listener, until it has drained and nobody is accepted any more.
+async fn run_shard(part: ShardPart, listener: Socket, control: Control, done: oneshot::Sender<()>) {
+    let (shard, task) = part.open();
+    let listener = TcpListener::from_std(listener.into()).expect("a listening socket becomes tokio's");
+    let accepting = tokio::task::spawn_local(accept(listener, vec![shard], control));
+    task.await;
+    drop(done);
+    // The accept loop ends when the last shard has drained.
+    let _ = accepting.await;
+}
+
+/// The hub, the admin port and the presence peer: none of them is busy.
+async fn run_hub<P, F, G>(
     hub: HubPart<P>,
     admin: Socket,
     control: Control,
     drained: Vec<oneshot::Receiver<()>>,
-    peer: impl FnOnce() -> (F, G) + Send + 'static,
-) -> Result<JoinHandle<()>, StartError>
-where
-    P: Spine + Send,
+    peer: impl FnOnce() -> (F, G),
+) where
+    P: Spine,
     F: Future<Output = ()> + 'static,
     G: 'static,
 {
-    Ok(thread("hub", move || async move {
-        let admin = TcpListener::from_std(admin.into()).expect("a listening socket becomes tokio's");
-        let router = admin::router(control.status()).merge(api::router(control.operator()));
-        let admin = tokio::task::spawn_local(admin_port::serve(admin, router, control.stopped()));
-        let (peer, broker) = peer();
-        let peer = tokio::task::spawn_local(peer);
-        let hub = tokio::task::spawn_local(hub.run());
-        let ordered = control.clone();
-        let orders = tokio::task::spawn_local(async move {
-            ordered.drain_ordered().await;
-            ordered.drain();
-        });
-        for shard in drained {
-            let _ = shard.await;
-        }
-        control.stop();
-        let _ = hub.await;
-        orders.abort();
-        peer.abort();
-        let _ = admin.await;
-        drop(broker);
-    })?)
+    let admin = TcpListener::from_std(admin.into()).expect("a listening socket becomes tokio's");
+    let router = admin::router(control.status()).merge(api::router(control.operator()));
+    let admin = tokio::task::spawn_local(admin_port::serve(admin, router, control.stopped()));
+    let (peer, broker) = peer();
+    let peer = tokio::task::spawn_local(peer);
+    let hub = tokio::task::spawn_local(hub.run());
+    let ordered = control.clone();
+    let orders = tokio::task::spawn_local(async move {
+        ordered.drain_ordered().await;
+        ordered.drain();
+    });
+    for shard in drained {
+        let _ = shard.await;
+    }
+    control.stop();
+    let _ = hub.await;
+    orders.abort();
+    peer.abort();
+    let _ = admin.await;
+    drop(broker);
 }
 
+/// Starts a thread with a runtime of its own; returns when that runs.
 fn thread<F>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> io::Result<JoinHandle<()>>
 where
     F: Future<Output = ()>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        runtime.block_on(LocalSet::new().run_until(async move { run().await }));
-    })
+    let (started, seen) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+        {
+            Ok(runtime) => {
+                // Whoever started this waits for it.
+                let _ = started.send(Ok(()));
+                runtime.block_on(async move { run().await });
+            }
+            Err(error) => drop(started.send(Err(error))),
+        }
+    })?;
+    seen.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended at once")))?;
+    Ok(thread)
 }
 
 /// Listens on an address that no other program has.

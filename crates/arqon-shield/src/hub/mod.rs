@@ -26,6 +26,7 @@ use arqon_proto::planted::{self, Bug};
 use arqon_proto::time::Now;
 use tokio::sync::{mpsc, watch};
 
+use crate::alarm::Alarm;
 use crate::metrics::{Counter, Gauge};
 use crate::shared::Shared;
 use crate::spine::Spine;
@@ -86,9 +87,10 @@ impl<P: Spine> Hub<P> {
     /// Not cancel safe: messages of the turn under way are lost. Only the end of the process drops it.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<ToHub>, mut stop: watch::Receiver<bool>) {
         let mut batch = Vec::with_capacity(MESSAGES_PER_TURN);
+        let mut alarm = Alarm::new();
         loop {
             let stuck = self.ports.shards.iter().find(|shard| shard.is_stuck()).map(Outbox::channel);
-            let sleep = self.sleep();
+            alarm.within(self.sleep());
             let mut event = None;
             tokio::select! {
                 biased;
@@ -105,7 +107,7 @@ impl<P: Spine> Hub<P> {
                     }
                 }
                 () = room_for_one(stuck) => {}
-                () = tokio::time::sleep(sleep) => {}
+                () = alarm.rings() => {}
             }
             let now = self.ports.shared.now();
             self.ports.shared.status.tick(now.mono_ms);

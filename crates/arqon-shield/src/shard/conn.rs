@@ -251,16 +251,15 @@ impl<S: Stream> ConnIo<S> {
 
     /// Writes what the socket takes now.
     fn write_some(&mut self, bytes: &[u8]) -> usize {
-        let Some(waker) = self.waker.clone() else { return 0 };
-        let mut cx = Context::from_waker(&waker);
+        let Self { waker: Some(waker), stream, .. } = self else { return 0 };
+        let mut cx = Context::from_waker(waker);
         let mut written = 0;
         while written < bytes.len() {
-            match self.stream.try_write(&mut cx, &bytes[written..]) {
-                Ok(0) => return self.dies(written),
-                Ok(n) => written += n,
+            match stream.try_write(&mut cx, &bytes[written..]) {
+                Ok(n) if n > 0 => written += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.dies(written),
+                Ok(_) | Err(_) => return self.dies(written),
             }
         }
         written

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Shard;
+use crate::alarm::Alarm;
 use crate::env::Stream;
 use crate::hub::message::{ToShard, room_for_one};
 use crate::slab::Key;
@@ -57,6 +58,7 @@ pub(crate) async fn run<S: Stream>(
 ) {
     let mut batch = Vec::with_capacity(EVENTS_PER_TURN);
     let mut drain: Option<Drain> = None;
+    let mut alarm = Alarm::new();
     loop {
         let (sleep_ms, stuck) = {
             let inner = shard.inner.borrow();
@@ -64,8 +66,8 @@ pub(crate) async fn run<S: Stream>(
             let due = inner.state.timers.next().map_or(u64::MAX, |at| at.saturating_sub(now_ms));
             (due, inner.state.hub.is_stuck().then(|| inner.state.hub.channel()))
         };
-        let sleep =
-            if drain.is_some() { DRAIN_STEP } else { HOUSEKEEPING }.min(Duration::from_millis(sleep_ms));
+        let within = if drain.is_some() { DRAIN_STEP } else { HOUSEKEEPING };
+        alarm.within(within.min(Duration::from_millis(sleep_ms)));
         tokio::select! {
             biased;
             changed = draining.changed(), if drain.is_none() => {
@@ -80,7 +82,7 @@ pub(crate) async fn run<S: Stream>(
             }
             () = shard.wake.notified() => {}
             () = room_for_one(stuck) => {}
-            () = tokio::time::sleep(sleep) => {}
+            () = alarm.rings() => {}
         }
         {
             let mut inner = shard.inner.borrow_mut();
