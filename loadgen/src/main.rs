@@ -11,6 +11,7 @@
 
 mod clients;
 mod memory;
+mod peers;
 mod target;
 
 use anyhow::{Context as _, Result, bail};
@@ -44,6 +45,12 @@ enum Role {
     /// The Shield that is measured; the generator starts it by itself.
     #[command(hide = true)]
     Serve,
+    /// Compares the Shield with other servers on this machine.
+    Peers(peers::Peers),
+    #[command(hide = true)]
+    ServeAxum,
+    #[command(hide = true)]
+    ServeFloor,
 }
 
 /// The Shield's memory around one round.
@@ -55,8 +62,12 @@ struct Round {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if matches!(args.role, Some(Role::Serve)) {
-        return target::serve();
+    match &args.role {
+        Some(Role::Serve) => return target::serve(),
+        Some(Role::ServeAxum) => return peers::bare::serve_axum(),
+        Some(Role::ServeFloor) => return peers::bare::serve_floor(),
+        Some(Role::Peers(peers)) => return peers::run(peers),
+        None => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(tokio::task::LocalSet::new().run_until(measure(&args)))
