@@ -229,6 +229,15 @@ impl SessionId {
         }
         u128::from_str_radix(text, 16).ok().map(Self)
     }
+
+    /// The written form, in a buffer of the caller's.
+    #[must_use]
+    pub fn write(self, buffer: &mut [u8; 32]) -> &str {
+        for (digit, at) in buffer.iter_mut().zip((0..32).rev()) {
+            *digit = b"0123456789abcdef"[(self.0 >> (4 * at)) as usize & 0xf];
+        }
+        std::str::from_utf8(buffer).expect("digits are ASCII")
+    }
 }
 
 /// A Shield's name: the grammar of a tenant. Unique within one bus.

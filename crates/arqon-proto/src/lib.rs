@@ -3,6 +3,7 @@
 
 pub mod id;
 
+pub mod arena;
 pub mod bucket;
 pub mod code;
 pub mod codec;

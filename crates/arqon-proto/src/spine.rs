@@ -3,9 +3,11 @@
 //! Reading borrows from the message; writing makes the one buffer that is handed to the spine. The shape of the bytes
 //! is `proto/arqon/v1/spine.proto`.
 
-use buffa::{MessageFieldView, MessageView as _, ViewEncode as _};
+use buffa::encoding::{Tag, WireType, check_wire_type, decode_varint, encode_varint};
+use buffa::{MessageView as _, ViewEncode as _};
 use bytes::Bytes;
 
+use crate::arena::Arena;
 use crate::generated::arqon::v1::__buffa::view::oneof::envelope::Payload as PayloadView;
 use crate::generated::arqon::v1::{EnvelopeView, StampView, TailView, TailsView};
 use crate::id::{MSG_ID_LEN_MAX, SessionId, ShieldId, TENANT_LEN_MAX, USER_LEN_MAX};
@@ -77,14 +79,11 @@ impl<'a> Publication<'a> {
     /// # Errors
     /// Says which field is missing or out of range; never panics, whatever the bytes are.
     pub fn decode(message: &'a [u8]) -> Result<Self, SpineDecodeError> {
-        let view = EnvelopeView::decode_view(message).map_err(|_| SpineDecodeError::Malformed)?;
-        let stamp = view.stamp.as_option().ok_or(SpineDecodeError::Missing("stamp"))?;
-        let stamp = Stamp {
-            shield: stamp.shield,
-            incarnation: stamp.incarnation,
-            stream: stamp.stream,
-            seq: stamp.seq,
-        };
+        let (stamp, rest) = take_stamp(message)?;
+        let view = EnvelopeView::decode_view(rest).map_err(|_| SpineDecodeError::Malformed)?;
+        if view.stamp.is_set() {
+            return Err(SpineDecodeError::Malformed);
+        }
         check_name("shield", stamp.shield, TENANT_LEN_MAX)?;
         if stamp.seq == 0 {
             return Err(SpineDecodeError::OutOfRange("seq"));
@@ -111,19 +110,14 @@ impl<'a> Publication<'a> {
 
     /// Writes it. [`Publication::decode`] reads the same back.
     #[must_use]
-    pub fn encode(&self) -> Bytes {
+    pub fn encode(&self, arena: &mut Arena) -> Bytes {
         let payload = match self.payload {
             Payload::Json(json) => PayloadView::Json(json),
             other => PayloadView::Data(other.bytes()),
         };
-        let stamp = self.stamp;
-        EnvelopeView {
-            stamp: MessageFieldView::set(StampView {
-                shield: stamp.shield,
-                incarnation: stamp.incarnation,
-                stream: stamp.stream,
-                seq: stamp.seq,
-            }),
+        let Stamp { shield, incarnation, stream, seq } = self.stamp;
+        let stamp = StampView { shield, incarnation, stream, seq };
+        let rest = EnvelopeView {
             session_hi: (self.session.0 >> 64) as u64,
             session_lo: self.session.0 as u64,
             user: self.user,
@@ -132,9 +126,36 @@ impl<'a> Publication<'a> {
             at_ms: self.at_ms,
             traceparent: self.traceparent,
             payload: Some(payload),
-        }
-        .encode_to_bytes()
+            ..EnvelopeView::default()
+        };
+        let stamp_len = stamp.encoded_len();
+        let len = STAMP_PREFIX_BYTES_MAX + stamp_len as usize + rest.encoded_len() as usize;
+        arena.piece(len, |out| {
+            Tag::new(STAMP, WireType::LengthDelimited).encode(out);
+            encode_varint(stamp_len.into(), out);
+            stamp.encode(out);
+            rest.encode(out);
+        })
     }
+}
+
+/// The stamp is written and read apart from the rest, for the library keeps a message inside another in a box. It is the first field of all.
+const STAMP: u32 = 1;
+/// Its tag and its length.
+const STAMP_PREFIX_BYTES_MAX: usize = 1 + 5;
+
+fn take_stamp(message: &[u8]) -> Result<(Stamp<'_>, &[u8]), SpineDecodeError> {
+    let mut rest = message;
+    let tag = Tag::decode(&mut rest).map_err(|_| SpineDecodeError::Malformed)?;
+    if tag.field_number() != STAMP {
+        return Err(SpineDecodeError::Missing("stamp"));
+    }
+    check_wire_type(tag, WireType::LengthDelimited).map_err(|_| SpineDecodeError::Malformed)?;
+    let len = decode_varint(&mut rest).ok().and_then(|len| usize::try_from(len).ok());
+    let (stamp, rest) = len.and_then(|len| rest.split_at_checked(len)).ok_or(SpineDecodeError::Malformed)?;
+    let view = StampView::decode_view(stamp).map_err(|_| SpineDecodeError::Malformed)?;
+    let StampView { shield, incarnation, stream, seq } = view;
+    Ok((Stamp { shield, incarnation, stream, seq }, rest))
 }
 
 /// The last sequence of one room.

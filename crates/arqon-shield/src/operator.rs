@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::AuthError;
-use crate::hub::message::{AckTo, Publish, ToHub};
+use crate::hub::message::{AckTo, Content, Publish, ToHub};
 use crate::shared::Shared;
 use crate::slab::Key;
 
@@ -137,14 +137,14 @@ impl Operator {
             session,
             user,
             json,
-            payload,
-            msg_id,
+            content: Content::gather(&payload, msg_id.as_deref(), traceparent.as_deref(), |parts| {
+                parts.concat().into()
+            }),
             echo: true,
-            traceparent,
             ack: Some(AckTo::Operator(ack)),
             sender: Key { index: u32::MAX, generation: 0 },
         };
-        self.to_hub.try_send(ToHub::Publish(Box::new(publish))).map_err(|error| match error {
+        self.to_hub.try_send(ToHub::Publish(publish)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ErrorCode::Overloaded,
             mpsc::error::TrySendError::Closed(_) => ErrorCode::Draining,
         })?;

@@ -192,41 +192,37 @@ impl Peers {
     /// Compares what Brains say with what is shown.
     pub(super) fn evaluate(&mut self, now: u64) -> Turned {
         let mut turned = Turned::default();
-        let mut vouched: BTreeMap<&ShieldId, ()> = BTreeMap::new();
-        let mut complete = false;
-        let lease = self.lease;
-        for peer in self.brains.values().filter(|peer| now < peer.heard.saturating_add(lease)) {
-            complete |= !peer.warming;
-            vouched.extend(peer.up.keys().map(|shield| (shield, ())));
-        }
-        if planted::is(Bug::OneBrainHides) {
-            let live = |peer: &&BrainPeer| now < peer.heard.saturating_add(lease);
-            vouched.retain(|shield, ()| {
-                self.brains.values().filter(live).all(|peer| peer.up.contains_key(*shield))
-            });
-        }
-        for shield in vouched.keys() {
-            match self.status.get(*shield) {
+        let Self { brains, status: statuses, lease, grace, permanent_down, .. } = &mut *self;
+        let live = || brains.values().filter(|peer| now < peer.heard.saturating_add(*lease));
+        let complete = live().any(|peer| !peer.warming);
+        // No list is made of them: this runs with every turn of the hub.
+        let vouched = |shield: &ShieldId| {
+            let says = |peer: &BrainPeer| peer.up.contains_key(shield);
+            if planted::is(Bug::OneBrainHides) { live().all(says) } else { live().any(says) }
+        };
+        for shield in live().flat_map(|peer| peer.up.keys()).filter(|shield| vouched(shield)) {
+            match statuses.get(shield) {
                 Some(Status::Up) => continue,
-                None if self.status.len() >= SHIELDS_MAX => continue,
+                None if statuses.len() >= SHIELDS_MAX => continue,
                 Some(Status::Grace(_)) => {}
-                Some(Status::Down(_)) | None => turned.shown.push((*shield).clone()),
+                Some(Status::Down(_)) | None => turned.shown.push(shield.clone()),
             }
-            self.status.insert((*shield).clone(), Status::Up);
+            statuses.insert(shield.clone(), Status::Up);
         }
-        for (shield, status) in &mut self.status {
-            if !complete || vouched.contains_key(shield) {
+        turned.shown.sort_unstable();
+        for (shield, status) in statuses {
+            if !complete || vouched(shield) {
                 continue;
             }
             if *status == Status::Up && !planted::is(Bug::NeverHide) {
-                *status = Status::Grace(now.saturating_add(self.grace));
+                *status = Status::Grace(now.saturating_add(*grace));
             }
             match *status {
                 Status::Grace(until) if now >= until => {
                     *status = Status::Down(now);
                     turned.hidden.push(shield.clone());
                 }
-                Status::Down(since) if now >= since.saturating_add(self.permanent_down) => {
+                Status::Down(since) if now >= since.saturating_add(*permanent_down) => {
                     turned.dropped.push(shield.clone());
                 }
                 _ => {}

@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::planted::{self, Bug};
 
 /// What waits for one barrier.
@@ -45,11 +43,20 @@ pub(super) struct Barriers {
     number: u64,
     flight: Option<Flight>,
     open: Batch,
+    /// The lists of the last batch, for the next one.
+    spare: Batch,
 }
 
 impl Barriers {
     pub(super) fn new(incarnation: u64, deadline_ms: u64) -> Self {
-        Self { incarnation, deadline_ms, number: 1, flight: None, open: Batch::default() }
+        Self {
+            incarnation,
+            deadline_ms,
+            number: 1,
+            flight: None,
+            open: Batch::default(),
+            spare: Batch::default(),
+        }
     }
 
     /// The batch that the next barrier commits.
@@ -74,19 +81,19 @@ impl Barriers {
     }
 
     /// The message to send, if a barrier is due. Nothing changes before [`Barriers::sent`].
-    pub(super) fn due(&self) -> Option<Bytes> {
+    pub(super) fn due(&self) -> Option<[u8; 16]> {
         if self.flight.is_some() || self.open.is_empty() {
             return None;
         }
         let mut message = [0; 16];
         message[..8].copy_from_slice(&self.incarnation.to_be_bytes());
         message[8..].copy_from_slice(&self.number.to_be_bytes());
-        Some(Bytes::copy_from_slice(&message))
+        Some(message)
     }
 
     /// The message of [`Barriers::due`] is on its way.
     pub(super) fn sent(&mut self, now_ms: u64) {
-        let batch = std::mem::take(&mut self.open);
+        let batch = std::mem::replace(&mut self.open, std::mem::take(&mut self.spare));
         let deadline_ms = now_ms.saturating_add(self.deadline_ms);
         self.flight = Some(Flight { number: self.number, sent_ms: now_ms, deadline_ms, batch });
         self.number += 1;
@@ -102,6 +109,13 @@ impl Barriers {
             return None;
         }
         self.flight.take()
+    }
+
+    /// Takes back the lists of a batch that is done with.
+    pub(super) fn recycle(&mut self, mut batch: Batch) {
+        batch.acks.clear();
+        batch.joins.clear();
+        self.spare = Batch { acks: batch.acks, joins: batch.joins, ..Batch::default() };
     }
 
     /// What has waited too long: of a barrier in flight everything; of a batch that never could be sent, its acks.

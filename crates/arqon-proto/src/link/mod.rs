@@ -29,6 +29,7 @@ use bytes::Bytes;
 
 pub use port::{Full, LinkConfig, LinkSink, LinkStats, Outgoing, SendError, SpineCommand, SpineEvent};
 
+use crate::arena::Arena;
 use crate::code::ErrorCode;
 use crate::id::Subject;
 use crate::planted::{self, Bug};
@@ -58,6 +59,8 @@ pub struct Link {
     retry_at: Option<u64>,
     barriers: Barriers,
     publishing: Publishing,
+    /// Of what leaves with every publication and barrier.
+    arena: Arena,
     tails_at: u64,
     /// When anything was heard last.
     heard_ms: u64,
@@ -83,6 +86,7 @@ impl Link {
             retry_at: None,
             barriers: Barriers::new(config.incarnation, millis(config.barrier_deadline)),
             publishing: Publishing::default(),
+            arena: Arena::new(),
             tails_at: 0,
             heard_ms: 0,
             whole_until_ms: 0,
@@ -166,7 +170,7 @@ impl Link {
             traceparent: outgoing.traceparent,
             payload: outgoing.payload,
         };
-        let payload = publication.encode();
+        let payload = publication.encode(&mut self.arena);
         if payload.len() > max_payload {
             return Err(SendError::TooLarge { len: payload.len(), max_payload });
         }
@@ -320,7 +324,8 @@ impl Link {
         if self.up.is_none() || !self.waiting.is_empty() {
             return;
         }
-        let Some(payload) = self.barriers.due() else { return };
+        let Some(message) = self.barriers.due() else { return };
+        let payload = self.arena.copy(&[&message]);
         let subject = self.barrier_subject.clone();
         match out.spine(SpineCommand::Publish { subject, payload }) {
             Ok(()) => self.barriers.sent(now.mono_ms),

@@ -114,8 +114,8 @@ impl Link {
     }
 
     /// Everything sent before this barrier has been taken by the spine.
-    fn committed(&mut self, number: u64, batch: Batch, now: Now, out: &mut impl LinkSink) {
-        for token in batch.acks {
+    fn committed(&mut self, number: u64, mut batch: Batch, now: Now, out: &mut impl LinkSink) {
+        for token in batch.acks.drain(..) {
             out.acked(token);
         }
         let interval_ms = millis(self.config.tail_interval);
@@ -130,7 +130,7 @@ impl Link {
             unknown = now.mono_ms.saturating_sub(self.whole_until_ms) > known_for_ms;
             self.settled_at = if unknown { now.mono_ms } else { now.mono_ms + 2 * interval_ms };
         }
-        for wire in batch.joins {
+        for wire in batch.joins.drain(..) {
             let Some(room) = self.rooms.get_mut(&wire) else { continue };
             if room.confirmed || room.awaits > number {
                 continue;
@@ -146,6 +146,7 @@ impl Link {
                 out.live(&room.subject);
             }
         }
+        self.barriers.recycle(batch);
     }
 
     fn on_tails(&mut self, payload: &[u8], now: Now, out: &mut impl LinkSink) {

@@ -31,7 +31,7 @@ pub(crate) enum ToHub {
     /// The shard's last member left.
     Leave { shard: ShardIndex, subject: Subject },
     /// A client published.
-    Publish(Box<Publish>),
+    Publish(Publish),
     /// A session entered presence, or changed its metadata.
     Track { peer: Peer, subject: Subject, meta: Bytes },
     /// A session left presence.
@@ -65,14 +65,51 @@ pub(crate) struct Publish {
     pub(crate) session: SessionId,
     pub(crate) user: User,
     pub(crate) json: bool,
-    pub(crate) payload: Bytes,
-    pub(crate) msg_id: Option<Box<str>>,
+    pub(crate) content: Content,
     pub(crate) echo: bool,
-    pub(crate) traceparent: Option<Box<str>>,
     /// Who waits for the barrier.
     pub(crate) ack: Option<AckTo>,
     /// Who hears of a failure of a publish that nobody waits for.
     pub(crate) sender: Key,
+}
+
+/// What a publisher gave, end to end in one piece: payload, `msg_id`, `traceparent`.
+#[derive(Debug)]
+pub(crate) struct Content {
+    bytes: Bytes,
+    payload_len: usize,
+    msg_id_len: usize,
+}
+
+impl Content {
+    /// Gathers it; `join` makes one piece of the parts. A text that is empty counts as none.
+    pub(crate) fn gather(
+        payload: &[u8],
+        msg_id: Option<&str>,
+        traceparent: Option<&str>,
+        join: impl FnOnce(&[&[u8]]) -> Bytes,
+    ) -> Self {
+        let msg_id = msg_id.unwrap_or_default().as_bytes();
+        let bytes = join(&[payload, msg_id, traceparent.unwrap_or_default().as_bytes()]);
+        Self { bytes, payload_len: payload.len(), msg_id_len: msg_id.len() }
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[..self.payload_len]
+    }
+
+    pub(crate) fn msg_id(&self) -> Option<&str> {
+        text(&self.bytes[self.payload_len..self.payload_len + self.msg_id_len])
+    }
+
+    pub(crate) fn traceparent(&self) -> Option<&str> {
+        text(&self.bytes[self.payload_len + self.msg_id_len..])
+    }
+}
+
+/// It was a `str` before.
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
 }
 
 /// From the hub to a shard.

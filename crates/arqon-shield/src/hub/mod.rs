@@ -24,6 +24,8 @@ use arqon_proto::link::{Link, Outgoing, SpineEvent};
 use arqon_proto::message::Payload;
 use arqon_proto::planted::{self, Bug};
 use arqon_proto::time::Now;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use tokio::sync::{mpsc, watch};
 
 use crate::alarm::Alarm;
@@ -62,7 +64,7 @@ impl<P: Spine> Hub<P> {
             rooms: HubRooms::default(),
             metrics: shared.metrics.hub(),
             shared,
-            acks: BTreeMap::new(),
+            acks: HashMap::with_hasher(FixedState::default()),
             next_token: 1,
             owed: BTreeMap::new(),
             control: Vec::new(),
@@ -167,7 +169,7 @@ impl<P: Spine> Hub<P> {
                     self.link.leave(&subject, now, &mut self.ports);
                 }
             }
-            ToHub::Publish(publish) => self.publish(*publish, now),
+            ToHub::Publish(publish) => self.publish(publish, now),
             ToHub::Ask { kind, answer } => self.ask(*kind, answer, now),
             ToHub::Events { tenant, sender } => self.events(tenant, sender, now),
             other => self.presence_message(other, now),
@@ -187,16 +189,17 @@ impl<P: Spine> Hub<P> {
             ports.acks.insert(token, ack);
             token
         });
-        let payload =
-            if publish.json { Payload::Json(&publish.payload) } else { Payload::Bytes(&publish.payload) };
+        let content = &publish.content;
+        let payload = content.payload();
+        let payload = if publish.json { Payload::Json(payload) } else { Payload::Bytes(payload) };
         let outgoing = Outgoing {
             subject: &publish.subject,
             session: publish.session,
             user: &publish.user,
             payload,
-            msg_id: publish.msg_id.as_deref(),
+            msg_id: content.msg_id(),
             echo: publish.echo,
-            traceparent: publish.traceparent.as_deref(),
+            traceparent: content.traceparent(),
         };
         let sent = self.link.publish(outgoing, token, now, ports);
         if let Err(error) = sent {

@@ -9,6 +9,8 @@ use arqon_proto::id::Subject;
 use arqon_proto::link::{Full, LinkSink, SpineCommand};
 use arqon_proto::spine::Publication;
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use super::message::{AckTo, Outbox, ShardIndex, ToShard};
 use super::rooms::HubRooms;
@@ -26,7 +28,7 @@ pub(crate) struct Ports<P> {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: ShardMetrics,
     /// Publications whose barrier is awaited, by token.
-    pub(super) acks: BTreeMap<u64, AckTo>,
+    pub(super) acks: HashMap<u64, AckTo, FixedState>,
     pub(super) next_token: u64,
     /// Deliveries that a full shard could not take: a gap is owed.
     pub(super) owed: BTreeMap<(ShardIndex, Key), u64>,

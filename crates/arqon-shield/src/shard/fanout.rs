@@ -23,14 +23,14 @@ impl<S: Stream> Inner<S> {
     pub(super) fn deliver(&mut self, room: Key, publication: &Publication<'_>) {
         let Some(entry) = self.state.rooms.get_mut(room) else { return };
         let (_, name) = entry.subject.split();
-        let session = publication.session.to_string();
+        let mut session = [0; 32];
         let frame = ServerFrame {
             id: 0,
             body: ServerBody::Publication(PublicationFrame {
                 room: Cow::Borrowed(name.as_str()),
                 payload: publication.payload,
                 user: Cow::Borrowed(publication.user),
-                session: Cow::Borrowed(&session),
+                session: Cow::Borrowed(publication.session.write(&mut session)),
                 msg_id: publication.msg_id.map(Cow::Borrowed),
                 at_ms: publication.at_ms,
                 traceparent: publication.traceparent.map(Cow::Borrowed),
@@ -87,11 +87,12 @@ impl<S: Stream> Inner<S> {
                 }
                 let own = |excluded: &Excluded| conn.session.id() == Some(excluded.session);
                 let delivered = if batch.excluded.iter().any(own) {
-                    let skipped: Vec<u32> =
-                        batch.excluded.iter().filter(|e| own(e)).map(|excluded| excluded.frame).collect();
+                    let is_skipped = |frame| {
+                        batch.excluded.iter().any(|excluded| excluded.frame == frame && own(excluded))
+                    };
                     let mut worst = Delivered::Written;
                     for (at, frame) in frames(&batch, half).enumerate() {
-                        if !skipped.contains(&(at as u32)) {
+                        if !is_skipped(at as u32) {
                             worst = worst.max(conn.io.deliver_one(room, frame, policy, egress_max));
                         }
                     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arqon_proto::arena::Arena;
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::codec;
 use arqon_proto::grant::{Identity, Peer};
@@ -19,7 +20,7 @@ use super::conn::{ConnIo, room_key, slab_key};
 use super::rooms::{Interest, Membership, Rooms, Waiting, half, members_max};
 use super::timers::Timers;
 use crate::env::{Entropy, Stream};
-use crate::hub::message::{AckTo, Outbox, Publish, ShardIndex, ToHub};
+use crate::hub::message::{AckTo, Content, Outbox, Publish, ShardIndex, ToHub};
 use crate::metrics::{Counter, ShardMetrics};
 use crate::shared::Shared;
 use crate::slab::Key;
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) failed: Vec<(Key, u32, ErrorCode)>,
     /// Buffers between two uses.
     pub(crate) pool: Vec<Vec<u8>>,
+    /// Of publications on their way to the hub.
+    pub(crate) arena: Arena,
     /// No Brain can be heard.
     pub(crate) stale: bool,
 }
@@ -346,20 +349,19 @@ impl<S: Stream> ConnHost<'_, S> {
         traceparent: Option<&str>,
     ) {
         let (Some(subject), Some(peer)) = (self.state.subject_of(room), &self.io.peer) else { return };
+        let arena = &mut self.state.arena;
         let publish = Publish {
             shard: self.state.index,
             subject,
             session: peer.session,
             user: peer.user.clone(),
             json: matches!(payload, Payload::Json(_)),
-            payload: Bytes::copy_from_slice(payload.bytes()),
-            msg_id: msg_id.map(Into::into),
+            content: Content::gather(payload.bytes(), msg_id, traceparent, |parts| arena.copy(parts)),
             echo,
-            traceparent: traceparent.map(Into::into),
             ack: (id != 0).then_some(AckTo::Conn { shard: self.state.index, conn: self.key, id }),
             sender: self.key,
         };
-        if self.state.hub.try_send(ToHub::Publish(Box::new(publish))).is_err() {
+        if self.state.hub.try_send(ToHub::Publish(publish)).is_err() {
             self.state.failed.push((self.key, id, ErrorCode::Overloaded));
         }
     }

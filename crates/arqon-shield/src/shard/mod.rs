@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arqon_proto::arena::Arena;
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::message::Encoding;
 use arqon_proto::planted::{self, Bug};
@@ -107,6 +108,7 @@ impl<S: Stream> Shard<S> {
             moved: Vec::new(),
             failed: Vec::new(),
             pool: Vec::new(),
+            arena: Arena::new(),
             stale: false,
         };
         let inner = Inner {

@@ -117,11 +117,20 @@ impl Bus {
 
     /// A stream that has upgraded with a good token, for bytes that the shipped client would never write.
     pub(crate) async fn raw(&self, user: &str) -> DuplexStream {
+        self.raw_speaking(user, Encoding::Json).await
+    }
+
+    /// The same, in an encoding.
+    pub(crate) async fn raw_speaking(&self, user: &str, encoding: Encoding) -> DuplexStream {
         let mut stream = self.stream();
+        let subprotocol = match encoding {
+            Encoding::Json => "arqon.v1.json",
+            Encoding::Protobuf => "arqon.v1.pb",
+        };
         let request = format!(
             "GET /v1/connect HTTP/1.1\r\nhost: bus\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             authorization: Bearer {}\r\n\r\n",
+             sec-websocket-protocol: {subprotocol}\r\nauthorization: Bearer {}\r\n\r\n",
             token(user)
         );
         stream.write_all(request.as_bytes()).await.expect("the Shield reads");

@@ -1,6 +1,7 @@
 //! A whole embedded bus in one thread, over in-memory streams and paused time: what passes between shards, hub, spine
 //! and presence, seen by the client that ships.
 
+mod allocations;
 mod crowd;
 mod edges;
 mod harness;

@@ -1,6 +1,7 @@
 //! What is told about losses, and what is not.
 
 use super::*;
+use crate::arena::Arena;
 use crate::link::publishing::Publishing;
 use crate::spine::Tails;
 
@@ -299,7 +300,7 @@ fn a_message_that_comes_twice_is_delivered_once() {
     let publication =
         Publication { stamp, session, user, echo: true, msg_id: None, at_ms: 1, traceparent: None, payload };
     for _ in 0..2 {
-        let (subject, payload) = ("acme.lobby".into(), publication.encode());
+        let (subject, payload) = ("acme.lobby".into(), publication.encode(&mut Arena::new()));
         node.inbox.push_back(SpineEvent::Message { subject, payload });
     }
     world.run();

@@ -116,7 +116,7 @@ proptest! {
             traceparent: traceparent.as_deref(),
             payload: if json { Payload::Json(&content) } else { Payload::Bytes(&content) },
         };
-        let bytes = written.encode();
+        let bytes = written.encode(&mut crate::arena::Arena::new());
         prop_assert_eq!(Publication::decode(&bytes), Ok(written));
         for cut in 0..bytes.len() {
             let _ = Publication::decode(&bytes[..cut]);
