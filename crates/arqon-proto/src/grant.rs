@@ -1,5 +1,7 @@
 //! Who a session is and what it may do, as its token says.
 
+use std::sync::Arc;
+
 use crate::id::{NameError, RoomRef, SessionId, Tenant, User};
 
 /// What a grant allows in the rooms it matches.
@@ -85,8 +87,8 @@ pub struct Identity {
     pub user: User,
     /// Claim `exp`, Unix milliseconds: from then on the token is worth nothing.
     pub expires_wall_ms: u64,
-    /// Claim `grants`: any match allows.
-    pub grants: Box<[Grant]>,
+    /// Claim `grants`: any match allows. Shared by all sessions that have the same.
+    pub grants: Arc<[Grant]>,
     /// Claim `iat`, Unix milliseconds, for revocation; 0 if the token does not say.
     pub issued_wall_ms: u64,
     /// Claim `jti`, for revocation.

@@ -1,13 +1,14 @@
 //! What all shards of one Shield share: immutable things, and limits that span shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arqon_proto::bucket::Bucket;
 use arqon_proto::egress::SlowPolicy;
+use arqon_proto::grant::{Grant, Identity};
 use arqon_proto::id::{RoomRef, Tenant};
 use arqon_proto::limits::SessionLimits;
 use arqon_proto::planted::{self, Bug};
@@ -21,6 +22,7 @@ use crate::config::{Config, SlowConsumer};
 use crate::env::Clock;
 use crate::metrics::Metrics;
 use crate::parts;
+use crate::slab::{Key, Slab};
 
 /// One Shield's common ground.
 pub(crate) struct Shared {
@@ -50,11 +52,19 @@ pub(crate) struct Shared {
 /// Connections by who they belong to. Locked on connect and disconnect only.
 #[derive(Debug, Default)]
 struct Counts {
-    addresses: BTreeMap<IpAddr, Address>,
+    /// By the address in the form of version 6, in which one of version 4 is the same however it came.
+    addresses: BTreeMap<Ipv6Addr, Address>,
     /// How many addresses there must be for the next look through all of them.
     swept_at: usize,
-    tenants: BTreeMap<Tenant, usize>,
+    tenants: BTreeMap<Tenant, Key>,
+    /// The same tenants with their connections, so that a connection's note of its tenant is short.
+    of_tenants: Slab<(Tenant, usize)>,
+    /// Lists of grants that sessions share, the one seen last behind.
+    grants: VecDeque<Arc<[Grant]>>,
 }
+
+/// Lists of grants that are remembered: applications have few kinds of users.
+const GRANTS_KEPT: usize = 64;
 
 /// One client address.
 #[derive(Debug, Default)]
@@ -155,8 +165,27 @@ impl Shared {
         }
     }
 
+    /// Lets a session share what others have alike: most of a tenant's tokens differ in the user only.
+    pub(crate) fn intern(&self, identity: &mut Identity) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((tenant, _)) = counts.tenants.get_key_value(&identity.tenant) {
+            identity.tenant = tenant.clone();
+        }
+        let known = counts.grants.iter().position(|grants| *grants == identity.grants);
+        if let Some(grants) = known.and_then(|at| counts.grants.remove(at)) {
+            identity.grants = grants;
+        } else if counts.grants.len() >= GRANTS_KEPT {
+            counts.grants.pop_front();
+        }
+        counts.grants.push_back(Arc::clone(&identity.grants));
+    }
+
     /// Counts a connection in, before anything costly is done for it.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, now: Now) -> Result<Permit, LimitReached> {
+        let address = match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
         let limits = &self.config.limits;
         let sockets_max = self.config.shield.sockets_max as usize;
         if self.sockets.load(Ordering::Relaxed) >= sockets_max {
@@ -181,7 +210,7 @@ impl Shared {
         }
         one.connections += 1;
         self.sockets.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { shared: Arc::clone(self), address, tenant: None })
+        Ok(Permit { shared: Arc::clone(self), address, tenant: NOBODY })
     }
 }
 
@@ -191,25 +220,36 @@ impl fmt::Debug for Shared {
     }
 }
 
+/// Of a connection that has shown no token yet.
+const NOBODY: Key = Key { index: u32::MAX, generation: 0 };
+
 /// A connection's place within the limits; leaving it gives the place back.
 #[derive(Debug)]
 pub(crate) struct Permit {
     shared: Arc<Shared>,
-    address: IpAddr,
-    tenant: Option<Tenant>,
+    address: Ipv6Addr,
+    tenant: Key,
 }
 
 impl Permit {
     /// Counts the connection towards its tenant.
     pub(crate) fn belongs_to(&mut self, tenant: &Tenant) -> Result<(), LimitReached> {
         let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.tenants.entry(tenant.clone()).or_default();
         let max = self.shared.config.limits.connections_per_tenant_max as usize;
+        let key = match counts.tenants.get(tenant) {
+            Some(key) => *key,
+            None => {
+                let key = counts.of_tenants.insert((tenant.clone(), 0));
+                counts.tenants.insert(tenant.clone(), key);
+                key
+            }
+        };
+        let Some((_, count)) = counts.of_tenants.get_mut(key) else { return Ok(()) };
         if *count >= max {
             return Err(LimitReached::count("connections_per_tenant_max", max));
         }
         *count += 1;
-        self.tenant = Some(tenant.clone());
+        self.tenant = key;
         Ok(())
     }
 }
@@ -220,12 +260,15 @@ impl Drop for Permit {
         if let Some(one) = counts.addresses.get_mut(&self.address) {
             one.connections -= 1;
         }
-        if let Some(tenant) = self.tenant.as_ref().filter(|_| !planted::is(Bug::LeakPermit))
-            && let Some(count) = counts.tenants.get_mut(tenant)
+        let key = self.tenant;
+        if !planted::is(Bug::LeakPermit)
+            && let Some((_, count)) = counts.of_tenants.get_mut(key)
         {
             *count -= 1;
-            if *count == 0 {
-                counts.tenants.remove(tenant);
+            if *count == 0
+                && let Some((tenant, _)) = counts.of_tenants.remove(key)
+            {
+                counts.tenants.remove(&tenant);
             }
         }
         self.shared.sockets.fetch_sub(1, Ordering::Relaxed);

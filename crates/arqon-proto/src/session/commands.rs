@@ -268,7 +268,8 @@ impl Session {
         if id != 0 {
             self.publishing.push(id);
         }
-        turn.host.emit(Output::Publish { room, name, id, payload, msg_id, echo, traceparent });
+        let user = &self.peer()?.identity.user;
+        turn.host.emit(Output::Publish { room, name, id, payload, msg_id, echo, traceparent, user });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::code::{CloseCode, ErrorCode};
 use crate::grant::Identity;
-use crate::id::{RoomRef, SessionId, Tenant};
+use crate::id::{RoomRef, SessionId, Subject, Tenant, User};
 use crate::message::{CommandBody, Payload, ServerFrame, Watch};
 use crate::time::Now;
 
@@ -40,6 +40,12 @@ pub trait Host {
     /// # Errors
     /// Such as [`ErrorCode::LimitExceeded`] or [`ErrorCode::RoomClosed`].
     fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, RoomError>;
+
+    /// The subject of a room that has a handle, if the host keeps one that memberships can share.
+    fn subject(&mut self, room: RoomKey) -> Option<Subject> {
+        let _ = room;
+        None
+    }
 
     /// Whether one more member may enter a room. Called for a subscribe, before [`Output::Join`].
     ///
@@ -111,6 +117,8 @@ pub enum Output<'a> {
         echo: bool,
         /// Carried along unchanged.
         traceparent: Option<&'a str>,
+        /// Who publishes.
+        user: &'a User,
     },
     /// Enter presence, or replace the metadata there.
     Track {
@@ -120,6 +128,8 @@ pub enum Output<'a> {
         name: RoomRef<'a>,
         /// One JSON value.
         meta: &'a [u8],
+        /// Who enters.
+        identity: &'a Identity,
     },
     /// Leave presence at once and stay a member.
     Untrack {

@@ -7,7 +7,7 @@ use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey};
 use super::refused::{Refused, reason_of, verdict};
 use super::{Session, Turn};
 use crate::code::ErrorCode;
-use crate::id::{Room, RoomRef};
+use crate::id::{RoomRef, Subject};
 use crate::limits::SessionLimits;
 use crate::message::{Payload, ServerBody, Subscribe, Watch};
 
@@ -15,7 +15,8 @@ use crate::message::{Payload, ServerBody, Subscribe, Watch};
 #[derive(Debug)]
 pub(super) struct Membership {
     pub(super) room: RoomKey,
-    name: Room,
+    /// Shared with the host, which has it anyway.
+    subject: Subject,
     /// The subscribe that still waits for its reply; 0 once the room is live.
     reply_to: u32,
     /// Whether own publications come back.
@@ -23,6 +24,12 @@ pub(super) struct Membership {
     /// Watches presence, or is or was tracked: needs a presence grant to go on.
     presence: bool,
     tracked: bool,
+}
+
+impl Membership {
+    fn name(&self) -> RoomRef<'_> {
+        self.subject.split().1
+    }
 }
 
 impl Session {
@@ -66,9 +73,10 @@ impl Session {
         };
         let room = turn.host.room(&peer.identity.tenant, name).map_err(Refused::room)?;
         turn.host.may_join(room).map_err(Refused::room)?;
+        let subject = turn.host.subject(room).unwrap_or_else(|| Subject::new(&peer.identity.tenant, name));
         self.memberships.push(Membership {
             room,
-            name: name.into(),
+            subject,
             reply_to: id,
             echo: subscribe.echo,
             presence,
@@ -85,7 +93,7 @@ impl Session {
         };
         let id = std::mem::take(&mut membership.reply_to);
         if id != 0 {
-            turn.send(id, ServerBody::Subscribed { room: Cow::Borrowed(membership.name.as_str()) });
+            turn.send(id, ServerBody::Subscribed { room: Cow::Borrowed(membership.name().as_str()) });
         }
     }
 
@@ -142,7 +150,8 @@ impl Session {
         };
         let membership = &mut self.memberships[at];
         (membership.tracked, membership.presence) = (true, true);
-        turn.host.emit(Output::Track { room: membership.room, name, meta });
+        let room = membership.room;
+        turn.host.emit(Output::Track { room, name, meta, identity: &self.peer()?.identity });
         turn.send(id, ServerBody::Tracked);
         Ok(())
     }
@@ -169,7 +178,7 @@ impl Session {
     pub(super) fn end_memberships_without_grant<H: Host>(&mut self, turn: &mut Turn<'_, H>) {
         let Some(peer) = &self.peer else { return };
         self.memberships.retain(|membership| {
-            let can = peer.identity.actions(membership.name.as_ref());
+            let can = peer.identity.actions(membership.name());
             let stays = can.subscribe && (can.presence || !membership.presence);
             if !stays {
                 turn.host.emit(Output::Leave { room: membership.room, clean: true });
@@ -180,7 +189,7 @@ impl Session {
     }
 
     fn membership_at(&self, name: RoomRef<'_>) -> Option<usize> {
-        self.memberships.iter().position(|membership| membership.name.as_ref() == name)
+        self.memberships.iter().position(|membership| membership.name() == name)
     }
 
     fn live_membership_at(&self, name: RoomRef<'_>) -> Result<usize, Refused> {
@@ -194,7 +203,7 @@ fn tell_of_end<H: Host>(membership: &Membership, code: ErrorCode, turn: &mut Tur
     if membership.reply_to != 0 {
         return turn.send_error(membership.reply_to, code, reason_of(code), None);
     }
-    let room = Cow::Borrowed(membership.name.as_str());
+    let room = Cow::Borrowed(membership.name().as_str());
     turn.send(0, ServerBody::Unsubscribed { room, reason: Some(code) });
 }
 

@@ -304,7 +304,7 @@ impl Session {
 
     fn timeout<H: Host>(&mut self, turn: &mut Turn<'_, H>) {
         let now_ms = turn.now.mono_ms;
-        if self.timers.is_due(Timer::Authenticate, now_ms) {
+        if self.phase == Phase::Opening && self.timers.is_due(Timer::Authenticate, now_ms) {
             let reason = format!("authenticate_within is {} ms", millis(turn.limits.authenticate_within));
             return self.close(CloseCode::ConnectTimeout, &reason, turn);
         }

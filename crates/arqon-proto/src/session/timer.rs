@@ -3,16 +3,20 @@
 /// Why a session wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// The client has shown no valid token yet: close when it takes too long.
-    Authenticate,
     /// The client has been silent: ask for a sign of life. Moved lazily, see `Session::heard_ms`.
     Ping,
     /// The client has been asked and is still silent: it is gone.
     Pong,
-    /// The token runs out soon: say so, once a token.
+    /// The token runs out soon: say so, once a token. Before there is one, it is how long its showing may take.
     TokenWarning,
     /// The token runs out.
     TokenExpiry,
+}
+
+impl Timer {
+    /// The client has shown no valid token yet: close when it takes too long.
+    #[expect(non_upper_case_globals, reason = "it reads as the other timers do")]
+    pub(super) const Authenticate: Self = Self::TokenWarning;
 }
 
 const COUNT: usize = Timer::TokenExpiry as usize + 1;

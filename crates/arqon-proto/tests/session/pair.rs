@@ -137,7 +137,7 @@ pub(crate) fn identity(user: &str, pattern: &str, can: Actions, expires_wall_ms:
         tenant: Tenant::parse("acme").expect("a good tenant"),
         user: User::parse(user).expect("a good user"),
         expires_wall_ms,
-        grants: Box::new([Grant { rooms: Pattern::parse(pattern).expect("a good pattern"), can }]),
+        grants: [Grant { rooms: Pattern::parse(pattern).expect("a good pattern"), can }].into(),
         token_id: None,
         admin: Admin::None,
     }

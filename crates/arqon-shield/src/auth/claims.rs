@@ -1,5 +1,7 @@
 //! What a token says, once its signature is right.
 
+use std::sync::Arc;
+
 use arqon_proto::grant::{Actions, Admin, Grant, Identity, Pattern};
 use arqon_proto::id::{Tenant, User};
 use serde::Deserialize;
@@ -105,7 +107,7 @@ impl Claims {
             .grants
             .into_iter()
             .map(RawGrant::parse)
-            .collect::<Result<Box<[Grant]>, _>>()
+            .collect::<Result<Arc<[Grant]>, _>>()
             .map_err(named)?;
         Ok(Identity {
             tenant: Tenant::parse(&self.tenant).map_err(named)?,

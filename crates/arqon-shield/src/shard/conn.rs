@@ -6,13 +6,14 @@ use std::task::{Context, Poll, Waker};
 
 use arqon_proto::code::CloseCode;
 use arqon_proto::egress::{Egress, PushOutcome, RoomFrames, SlowPolicy};
-use arqon_proto::grant::Peer;
 use arqon_proto::session::{RoomKey, Session};
 use arqon_proto::ws::{self, Decoder, Opcode};
 use bytes::Bytes;
 
 use super::presence::Paging;
+use super::rest::Rest;
 use super::rooms::{Batch, Memberships};
+use super::timers::Due;
 use crate::env::Stream;
 use crate::shared::Permit;
 use crate::slab::Key;
@@ -38,23 +39,19 @@ pub(crate) struct ConnIo<S> {
     /// Of the connection's own task; the fan-out uses it, never another one: streams keep one writer's waker.
     pub(crate) waker: Option<Waker>,
     pub(crate) decoder: Decoder,
-    /// An unfinished frame. Without memory while idle.
-    pub(crate) partial: Vec<u8>,
     /// Control frames of this turn. Borrowed from the shard's pool, without memory between turns.
     pub(crate) out: Vec<u8>,
     /// What waits because the socket is full.
     pub(crate) egress: Option<Box<Egress>>,
-    /// Publications left out by the egress queue, to be told once it has drained.
-    pub(crate) dropped: Vec<(Key, u64)>,
+    /// What few connections have.
+    pub(crate) rest: Option<Box<Rest>>,
     pub(crate) rooms: Memberships,
     /// Snapshots of presence on their way.
     pub(crate) paging: Option<Box<Paging>>,
     pub(crate) ending: Ending,
     /// When the shard's timer looks at this connection again.
-    pub(crate) timer: Option<u64>,
+    pub(crate) timer: Due,
     pub(crate) permit: Permit,
-    /// Who it is, once that is known.
-    pub(crate) peer: Option<Peer>,
 }
 
 /// How far a connection is on its way out.
@@ -62,8 +59,8 @@ pub(crate) struct ConnIo<S> {
 pub(crate) enum Ending {
     /// Not at all.
     Open,
-    /// The close frame is written or waits; the socket is dropped at this instant at the latest.
-    Lingering { until_ms: u64, shut: bool },
+    /// The close frame is written or waits; the socket is dropped at [`Rest::linger_until_ms`] at the latest.
+    Lingering { shut: bool },
     /// The socket is useless.
     Dead,
 }
@@ -99,16 +96,14 @@ impl<S: Stream> ConnIo<S> {
             stream,
             waker: None,
             decoder: Decoder::new(),
-            partial: Vec::new(),
             out: Vec::new(),
             egress: None,
-            dropped: Vec::new(),
+            rest: None,
             rooms: Memberships::default(),
             paging: None,
             ending: Ending::Open,
-            timer: None,
+            timer: Due::default(),
             permit,
-            peer: None,
         }
     }
 
@@ -275,7 +270,11 @@ impl<S: Stream> ConnIo<S> {
     pub(crate) fn poll_egress(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(egress) = &mut self.egress {
             let Some(front) = egress.front() else {
-                self.dropped.extend(egress.take_dropped().map(|(room, count)| (slab_key(room), count)));
+                let mut dropped =
+                    egress.take_dropped().map(|(room, count)| (slab_key(room), count)).peekable();
+                if dropped.peek().is_some() {
+                    self.rest.get_or_insert_default().dropped.extend(dropped);
+                }
                 self.egress = None;
                 break;
             };
@@ -298,8 +297,13 @@ impl<S: Stream> ConnIo<S> {
             return;
         }
         ws::write_close(&mut self.out, code.number(), code.name());
-        self.ending = Ending::Lingering { until_ms, shut: false };
-        self.partial = Vec::new();
+        self.keep(&[]);
+        self.linger(until_ms);
+    }
+
+    fn linger(&mut self, until_ms: u64) {
+        self.ending = Ending::Lingering { shut: false };
+        self.rest.get_or_insert_default().linger_until_ms = until_ms;
         self.wake();
     }
 
@@ -309,8 +313,7 @@ impl<S: Stream> ConnIo<S> {
             Some(code) => ws::write_close(&mut self.out, code, ""),
             None => ws::write_frame(&mut self.out, Opcode::Close, &[]),
         }
-        self.ending = Ending::Lingering { until_ms, shut: false };
-        self.wake();
+        self.linger(until_ms);
     }
 }
 
@@ -330,6 +333,13 @@ mod tests {
 
     use super::*;
     use crate::shared::Shared;
+
+    #[test]
+    fn a_connection_stays_small() {
+        // 128 of them fill a size class of common allocators; a hundred thousand of them are this times a hundred thousand.
+        let size = size_of::<Option<(u32, Conn<tokio::net::TcpStream>)>>();
+        assert!(size <= 320, "{size} bytes");
+    }
 
     const ROOM: Key = Key { index: 1, generation: 1 };
 

@@ -3,6 +3,7 @@
 use arqon_presence::agent::KickTarget;
 use arqon_presence::shared::Revocation;
 use arqon_proto::code::ErrorCode;
+use arqon_proto::grant::Peer;
 use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::Input;
 use arqon_proto::spine::Publication;
@@ -45,8 +46,8 @@ impl<S: Stream> Inner<S> {
 
     fn kick(&mut self, target: &KickTarget, reason: &str, now: Now) {
         for key in self.conns.keys().collect::<Vec<Key>>() {
-            let peer = self.conns.get(key).and_then(|conn| conn.io.peer.as_ref());
-            if peer.is_some_and(|peer| target.means(peer)) {
+            let peer = self.conns.get(key).and_then(Conn::peer);
+            if peer.is_some_and(|peer| target.means(&peer)) {
                 self.input(key, Input::Kick { reason }, now);
             }
         }
@@ -57,9 +58,9 @@ impl<S: Stream> Inner<S> {
             return;
         }
         for key in self.conns.keys().collect::<Vec<Key>>() {
-            let Some(Conn { session, io }) = self.conns.get(key) else { continue };
-            let (Some(identity), Some(peer)) = (session.identity(), &io.peer) else { continue };
-            if revoked.iter().any(|revocation| revocation.ends(identity, peer.session)) {
+            let Some(Conn { session, .. }) = self.conns.get(key) else { continue };
+            let (Some(identity), Some(id)) = (session.identity(), session.id()) else { continue };
+            if revoked.iter().any(|revocation| revocation.ends(identity, id)) {
                 self.input(key, Input::Revoke, now);
             }
         }
@@ -97,9 +98,18 @@ impl<S: Stream> Inner<S> {
             let Self { conns, state, .. } = self;
             let Some(Conn { session, io }) = conns.get_mut(key) else { continue };
             let encoding = session.encoding();
-            ConnHost { key, io, state, encoding, now }.leave(room, true);
+            let mut host = ConnHost { key, io, state, encoding, session: session.id(), now };
+            host.leave(room, true);
             self.settle_moves();
             self.input(key, Input::Removed { room: room_key(room), reason: ErrorCode::RoomClosed }, now);
         }
+    }
+}
+
+impl<S> Conn<S> {
+    /// Who it is, once that is known.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        let (session, identity) = (self.session.id()?, self.session.identity()?);
+        Some(Peer { session, tenant: identity.tenant.clone(), user: identity.user.clone() })
     }
 }

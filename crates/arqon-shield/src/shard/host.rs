@@ -8,7 +8,7 @@ use arqon_proto::arena::Arena;
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::codec;
 use arqon_proto::grant::{Identity, Peer};
-use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant};
+use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant, User};
 use arqon_proto::message::{CommandBody, Encoding, Payload, ServerFrame, Watch};
 use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomError, RoomKey};
@@ -17,7 +17,7 @@ use arqon_proto::ws::{self, Opcode};
 use bytes::Bytes;
 
 use super::conn::{ConnIo, room_key, slab_key};
-use super::rooms::{Interest, Membership, Rooms, Waiting, half, members_max};
+use super::rooms::{Interest, Membership, Rooms, Waiting, half};
 use super::timers::Timers;
 use crate::env::{Entropy, Stream};
 use crate::hub::message::{AckTo, Content, Outbox, Publish, ShardIndex, ToHub};
@@ -112,49 +112,6 @@ impl State {
         }
         Some(subject)
     }
-
-    /// What the settings in force say of every room that is known here.
-    pub(crate) fn rooms_are_set_anew(&mut self) {
-        let held = self.shared.held();
-        for key in self.rooms.keys().collect::<Vec<_>>() {
-            if let Some(entry) = self.rooms.get_mut(key) {
-                entry.members_max = members_max(&held, &entry.subject);
-            }
-        }
-    }
-
-    /// Ends the wait of a connection if the room has no place for it. Returns whether it did.
-    pub(crate) fn refuse_if_filled(&mut self, key: Key, room: Key) -> bool {
-        let Some(entry) = self.rooms.get_mut(room).filter(|entry| entry.has_filled()) else { return false };
-        let before = entry.waiting.len();
-        entry.waiting.retain(|waiting| waiting.conn != key);
-        let refused = entry.waiting.len() < before;
-        self.uninterested(room);
-        refused
-    }
-
-    /// Tells the hub how many members a room has here, if that has changed.
-    pub(crate) fn report_count(&mut self, room: Key) {
-        let Some(entry) = self.rooms.get_mut(room) else { return };
-        let count = entry.member_count();
-        if count != entry.reported {
-            entry.reported = count;
-            let (shard, subject) = (self.index, entry.subject.clone());
-            self.hub.send(ToHub::Members { shard, subject, count });
-        }
-    }
-
-    /// Forgets a room that nobody here is a member of or waits for. The next one of this name gets a new key, so that
-    /// what the hub still has to say about this one finds nobody.
-    fn uninterested(&mut self, room: Key) {
-        let Some(entry) = self.rooms.get(room) else { return };
-        if entry.interest != Interest::None && entry.waiting.is_empty() && entry.member_count() == 0 {
-            let (shard, subject) = (self.index, entry.subject.clone());
-            self.hub.send(ToHub::Members { shard, subject: subject.clone(), count: 0 });
-            self.hub.send(ToHub::Leave { shard, subject });
-            self.rooms.remove(room);
-        }
-    }
 }
 
 /// Writes a server frame as one WebSocket message.
@@ -175,6 +132,8 @@ pub(crate) struct ConnHost<'a, S> {
     pub(crate) io: &'a mut ConnIo<S>,
     pub(crate) state: &'a mut State,
     pub(crate) encoding: Encoding,
+    /// The session's id, once it was admitted.
+    pub(crate) session: Option<SessionId>,
     pub(crate) now: Now,
 }
 
@@ -182,10 +141,11 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     fn verify(&mut self, token: &str, now: Now) -> Result<Identity, AuthError> {
         let shared = &self.state.shared;
         let refused = |error: crate::auth::AuthError| AuthError { code: error.code, message: error.message };
-        let identity = shared.verifier.verify(token, now).map_err(refused)?;
+        let mut identity = shared.verifier.verify(token, now).map_err(refused)?;
         if shared.held().refuses(&identity, now.wall_ms) && !planted::is(Bug::RevokedComesBack) {
             return Err(AuthError { code: ErrorCode::Revoked, message: "the token was revoked".into() });
         }
+        shared.intern(&mut identity);
         Ok(identity)
     }
 
@@ -196,8 +156,7 @@ impl<S: Stream> Host for ConnHost<'_, S> {
         })?;
         let (high, low) = (self.state.entropy.next_u64(), self.state.entropy.next_u64());
         let session = SessionId(u128::from(high) << 64 | u128::from(low));
-        let (tenant, user) = (identity.tenant.clone(), identity.user.clone());
-        self.io.peer = Some(Peer { session, tenant, user });
+        self.session = Some(session);
         Ok(session)
     }
 
@@ -210,6 +169,10 @@ impl<S: Stream> Host for ConnHost<'_, S> {
                 message: format!("rooms_max of this Shield is {}", shared.config.shield.rooms_max).into(),
             },
         )
+    }
+
+    fn subject(&mut self, room: RoomKey) -> Option<Subject> {
+        self.state.rooms.get(slab_key(room)).map(|entry| entry.subject.clone())
     }
 
     fn may_join(&mut self, room: RoomKey) -> Result<(), RoomError> {
@@ -241,10 +204,16 @@ impl<S: Stream> Host for ConnHost<'_, S> {
             }
             Output::Join { room, watch, track, .. } => self.join(slab_key(room), watch, track),
             Output::Leave { room, clean } => self.leave(slab_key(room), clean),
-            Output::Publish { room, id, payload, msg_id, echo, traceparent, .. } => {
-                self.publish(slab_key(room), id, payload, msg_id, echo, traceparent);
+            Output::Publish { room, id, payload, msg_id, echo, traceparent, user, .. } => {
+                let arena = &mut self.state.arena;
+                let json = matches!(payload, Payload::Json(_));
+                let content =
+                    Content::gather(payload.bytes(), msg_id, traceparent, |parts| arena.copy(parts));
+                self.publish(slab_key(room), id, json, content, echo, user);
             }
-            Output::Track { room, meta, .. } => self.track(slab_key(room), Bytes::copy_from_slice(meta)),
+            Output::Track { room, meta, identity, .. } => {
+                self.track(slab_key(room), Bytes::copy_from_slice(meta), identity);
+            }
             Output::Untrack { room } => self.untrack(slab_key(room), true),
             Output::Close { code } => self.close(code),
         }
@@ -279,12 +248,16 @@ impl<S: Stream> ConnHost<'_, S> {
     }
 
     /// Makes a waiting connection a member; called when the room is live.
-    pub(crate) fn enter(&mut self, room: Key) -> bool {
+    pub(crate) fn enter(&mut self, room: Key, identity: Option<&Identity>) -> bool {
         let Some(entry) = self.state.rooms.get_mut(room) else { return false };
         let Some(at) = entry.waiting.iter().position(|waiting| waiting.conn == self.key) else {
             return false;
         };
         let Waiting { watch, track, .. } = entry.waiting.swap_remove(at);
+        if entry.waiting.is_empty() {
+            // It may never be needed again.
+            entry.waiting = Vec::new();
+        }
         let subject = entry.subject.clone();
         // Only the planted bug is a member here already.
         if self.io.rooms.get_mut(room).is_none() {
@@ -295,8 +268,8 @@ impl<S: Stream> ConnHost<'_, S> {
             self.io.rooms.push(Membership { room, at, tracked: false, watching: false });
         }
         self.state.counted.push(room);
-        if let Some(meta) = track {
-            self.track(room, meta);
+        if let (Some(meta), Some(identity)) = (track, identity) {
+            self.track(room, meta, identity);
         }
         if watch != Watch::Nothing {
             // Before the snapshot is asked for, so that it counts this member.
@@ -339,24 +312,15 @@ impl<S: Stream> ConnHost<'_, S> {
         self.state.uninterested(room);
     }
 
-    fn publish(
-        &mut self,
-        room: Key,
-        id: u32,
-        payload: Payload<'_>,
-        msg_id: Option<&str>,
-        echo: bool,
-        traceparent: Option<&str>,
-    ) {
-        let (Some(subject), Some(peer)) = (self.state.subject_of(room), &self.io.peer) else { return };
-        let arena = &mut self.state.arena;
+    fn publish(&mut self, room: Key, id: u32, json: bool, content: Content, echo: bool, user: &User) {
+        let (Some(subject), Some(session)) = (self.state.subject_of(room), self.session) else { return };
         let publish = Publish {
             shard: self.state.index,
             subject,
-            session: peer.session,
-            user: peer.user.clone(),
-            json: matches!(payload, Payload::Json(_)),
-            content: Content::gather(payload.bytes(), msg_id, traceparent, |parts| arena.copy(parts)),
+            session,
+            user: user.clone(),
+            json,
+            content,
             echo,
             ack: (id != 0).then_some(AckTo::Conn { shard: self.state.index, conn: self.key, id }),
             sender: self.key,
@@ -366,23 +330,26 @@ impl<S: Stream> ConnHost<'_, S> {
         }
     }
 
-    fn track(&mut self, room: Key, meta: Bytes) {
-        let ConnIo { peer: Some(peer), rooms, .. } = &mut *self.io else { return };
-        let (Some(entry), Some(membership)) = (self.state.rooms.get(room), rooms.get_mut(room)) else {
+    fn track(&mut self, room: Key, meta: Bytes, identity: &Identity) {
+        let (Some(entry), Some(membership), Some(session)) =
+            (self.state.rooms.get(room), self.io.rooms.get_mut(room), self.session)
+        else {
             return;
         };
         membership.tracked = true;
-        self.state.hub.send(ToHub::Track { peer: peer.clone(), subject: entry.subject.clone(), meta });
+        let peer = Peer { session, tenant: identity.tenant.clone(), user: identity.user.clone() };
+        self.state.hub.send(ToHub::Track { peer, subject: entry.subject.clone(), meta });
     }
 
     fn untrack(&mut self, room: Key, clean: bool) {
-        let ConnIo { peer: Some(peer), rooms, .. } = &mut *self.io else { return };
-        let (Some(entry), Some(membership)) = (self.state.rooms.get(room), rooms.get_mut(room)) else {
+        let (Some(entry), Some(membership), Some(session)) =
+            (self.state.rooms.get(room), self.io.rooms.get_mut(room), self.session)
+        else {
             return;
         };
         if std::mem::take(&mut membership.tracked) {
             let subject = entry.subject.clone();
-            self.state.hub.send(ToHub::Untrack { session: peer.session, subject, clean });
+            self.state.hub.send(ToHub::Untrack { session, subject, clean });
         }
     }
 

@@ -11,8 +11,10 @@ mod conn;
 mod events;
 mod fanout;
 mod host;
+mod interest;
 mod presence;
 mod read;
+mod rest;
 mod rooms;
 mod task;
 mod timers;
@@ -34,7 +36,7 @@ use tokio::sync::{Notify, mpsc};
 use conn::{Conn, ConnIo, Delivered, Ending, room_key};
 use host::{ConnHost, State};
 use rooms::{Batch, Rooms};
-use timers::Timers;
+use timers::{Due, Timers};
 
 use crate::env::{Entropy, Stream};
 use crate::hub::message::{Outbox, ShardIndex, ToHub};
@@ -152,11 +154,11 @@ impl<S: Stream> Inner<S> {
         let Some(Conn { session, io }) = conns.get_mut(key) else { return };
         let shared = Arc::clone(&state.shared);
         let encoding = session.encoding();
-        let mut host = ConnHost { key, io, state, encoding, now };
+        let mut host = ConnHost { key, io, state, encoding, session: session.id(), now };
         session.handle(input, now, &shared.session_limits, &mut host);
         let next = match io.ending {
             Ending::Open => session.next_timeout(),
-            Ending::Lingering { until_ms, .. } => Some(until_ms),
+            Ending::Lingering { .. } => Some(io.linger_until_ms()),
             Ending::Dead => Some(now.mono_ms),
         };
         state.timers.set(key, &mut io.timer, next);
@@ -232,7 +234,8 @@ impl<S: Stream> Inner<S> {
             let code = ErrorCode::LimitExceeded;
             return self.input(key, Input::JoinFailed { room: room_key(room), code }, now);
         }
-        if (ConnHost { key, io, state, encoding, now }).enter(room) {
+        let mut host = ConnHost { key, io, state, encoding, session: session.id(), now };
+        if host.enter(room, session.identity()) {
             self.input(key, Input::Joined { room: room_key(room) }, now);
         }
     }
@@ -257,7 +260,7 @@ impl<S: Stream> Inner<S> {
     fn timers(&mut self, now: Now) {
         while let Some(key) = self.state.timers.pop_due(now.mono_ms) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            conn.io.timer = None;
+            conn.io.timer = Due::default();
             match conn.io.ending {
                 Ending::Open => self.input(key, Input::Timeout, now),
                 Ending::Lingering { .. } | Ending::Dead => self.remove(key, now),
@@ -381,7 +384,8 @@ mod tests {
         let now = inner.state.shared.now();
         let Inner { conns, state, .. } = &mut *inner;
         let Conn { io, .. } = conns.get_mut(key).expect("it is there");
-        ConnHost { key, io, state, encoding: Encoding::Json, now }.leave(room, true);
+        let mut host = ConnHost { key, io, state, encoding: Encoding::Json, session: None, now };
+        host.leave(room, true);
         enter(&mut inner, key, room, Watch::Counts);
         inner.presence_snapshot(room, key, snapshot());
         inner.conns.get_mut(key).expect("it is there").io.egress = None;

@@ -68,25 +68,24 @@ impl<S: Stream> Inner<S> {
     /// Decodes what was read; keeps only an unfinished frame.
     pub(super) fn feed(&mut self, key: Key, bytes: &mut [u8], now: Now) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        if conn.io.partial.is_empty() {
+        let mut partial = conn.io.take_partial();
+        if partial.is_empty() {
             let used = self.decode(key, bytes, now);
             if used < bytes.len()
                 && let Some(conn) = self.conns.get_mut(key)
                 && conn.io.is_open()
             {
-                conn.io.partial.extend_from_slice(&bytes[used..]);
+                conn.io.keep(&bytes[used..]);
             }
             return;
         }
-        let mut partial = std::mem::take(&mut conn.io.partial);
         partial.extend_from_slice(bytes);
         let used = self.decode(key, &mut partial, now);
-        if used < partial.len()
-            && let Some(conn) = self.conns.get_mut(key)
+        if let Some(conn) = self.conns.get_mut(key)
             && conn.io.is_open()
         {
-            partial.drain(..used);
-            conn.io.partial = partial;
+            partial.drain(..used.min(partial.len()));
+            conn.io.keep_own(partial);
         }
     }
 
@@ -159,7 +158,7 @@ impl<S: Stream> Inner<S> {
     /// After a blocked socket has drained: what was left out meanwhile is told.
     fn tell_dropped(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let dropped = std::mem::take(&mut conn.io.dropped);
+        let dropped = conn.io.take_dropped();
         for (room, missed) in dropped {
             let Some(name) = self.room_name(room) else { continue };
             let Some(conn) = self.conns.get_mut(key) else { return };
@@ -172,13 +171,14 @@ impl<S: Stream> Inner<S> {
     /// Sees a closing connection through: write what is left, half-close, wait for the client to close too.
     fn poll_ending(&mut self, key: Key, cx: &mut Context<'_>, now: Now) -> Poll<()> {
         let Some(conn) = self.conns.get_mut(key) else { return Poll::Ready(()) };
-        let Ending::Lingering { until_ms, shut } = conn.io.ending else { return Poll::Pending };
+        let Ending::Lingering { shut } = conn.io.ending else { return Poll::Pending };
         if shut || conn.io.poll_egress(cx).is_pending() {
             return Poll::Pending;
         }
         if conn.io.ending == Ending::Dead || Pin::new(&mut conn.io.stream).poll_shutdown(cx).is_ready() {
-            if let Ending::Lingering { shut, .. } = &mut conn.io.ending {
+            if let Ending::Lingering { shut } = &mut conn.io.ending {
                 *shut = true;
+                let until_ms = conn.io.linger_until_ms();
                 self.state.timers.set(key, &mut conn.io.timer, Some(until_ms));
                 return Poll::Pending;
             }

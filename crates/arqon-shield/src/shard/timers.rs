@@ -7,24 +7,35 @@ use std::collections::BTreeSet;
 
 use crate::slab::Key;
 
+/// When a connection is looked at; by default never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due(u64);
+
+impl Default for Due {
+    fn default() -> Self {
+        Self(u64::MAX)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     due: BTreeSet<(u64, Key)>,
 }
 
 impl Timers {
-    /// Moves the entry of `key` from `old` to `new`, both in milliseconds of the monotonic clock.
-    pub(crate) fn set(&mut self, key: Key, old: &mut Option<u64>, new: Option<u64>) {
+    /// Moves the entry of `key` from `old` to `new`, in milliseconds of the monotonic clock.
+    pub(crate) fn set(&mut self, key: Key, old: &mut Due, new: Option<u64>) {
+        let new = Due(new.unwrap_or(u64::MAX));
         if *old == new {
             return;
         }
-        if let Some(at) = old.take() {
-            self.due.remove(&(at, key));
+        if *old != Due::default() {
+            self.due.remove(&(old.0, key));
         }
-        if let Some(at) = new {
-            self.due.insert((at, key));
-            *old = new;
+        if new != Due::default() {
+            self.due.insert((new.0, key));
         }
+        *old = new;
     }
 
     pub(crate) fn next(&self) -> Option<u64> {

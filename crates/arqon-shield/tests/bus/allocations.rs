@@ -121,6 +121,11 @@ struct Case {
 
 impl Case {
     fn start(shards: u32) -> Self {
+        Self::with(shards, 4)
+    }
+
+    /// Clients of both encodings in turn.
+    fn with(shards: u32, count: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let (runtime, local) = (runtime.expect("a runtime"), LocalSet::new());
         let (bus, clients) = local.block_on(&runtime, async {
@@ -132,7 +137,8 @@ impl Case {
             config.limits.command_burst = 1_000_000;
             let bus = Bus::start(config);
             let mut clients = Vec::new();
-            for encoding in [Encoding::Json, Encoding::Protobuf, Encoding::Json, Encoding::Protobuf] {
+            for at in 0..count {
+                let encoding = if at % 2 == 0 { Encoding::Json } else { Encoding::Protobuf };
                 clients.push(Raw::enter(&bus, encoding).await);
             }
             (bus, clients)
@@ -171,3 +177,29 @@ fn a_publication_allocates_nothing() {
 
 /// Far fewer than one for each publication.
 const CALL_ALLOCATIONS: u64 = 20;
+
+/// Members of as many rooms as a connection may have, in a few large rooms as applications have them.
+#[test]
+fn a_membership_takes_few_bytes() {
+    /// Half of them speak JSON.
+    const SOCKETS: usize = 800;
+    const ROOMS: usize = 125;
+    let mut case = Case::with(1, SOCKETS);
+    let commands: Vec<Vec<u8>> = (0..ROOMS)
+        .map(|room| format!("{{\"id\":{},\"subscribe\":{{\"room\":\"chat.{room}\"}}}}", room + 3))
+        .map(|command| masked(Encoding::Json, command.as_bytes()))
+        .collect();
+    let Case { runtime, local, clients, .. } = &mut case;
+    let counted = measure(|| {
+        local.block_on(runtime, async {
+            for client in clients.iter_mut().filter(|client| client.encoding == Encoding::Json) {
+                for command in &commands {
+                    client.send(command).await;
+                    client.frames(1).await;
+                }
+            }
+        });
+    });
+    let each = counted.bytes_current / (SOCKETS / 2 * ROOMS) as i64;
+    assert!((50..=200).contains(&each), "{each} bytes a membership");
+}
