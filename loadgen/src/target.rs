@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 const KEY_ID: &str = "loadgen";
 /// 2100-01-01: longer than any run.
 const TOKEN_EXPIRES: u64 = 4_102_444_800;
+const SOCKETS_MAX: u32 = 1_000_000;
 /// The longest time to wait until the Shield has counted its sockets.
 const SETTLE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -30,11 +31,10 @@ pub(crate) struct Target {
     token: String,
 }
 
-/// What the child runs: a Shield until its standard input ends.
-pub(crate) fn serve() -> Result<()> {
+/// A configuration with limits that let one address hold everything, and a token for it.
+pub(crate) fn shield() -> Result<(Config, Verifier, String)> {
     let mut config = Config::default();
-    config.shield.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    config.shield.admin_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.shield.sockets_max = SOCKETS_MAX;
     config.limits.connections_per_address_max = config.shield.sockets_max;
     config.limits.connections_per_tenant_max = config.shield.sockets_max;
     config.limits.connect_rate_per_s = config.shield.sockets_max;
@@ -65,6 +65,14 @@ pub(crate) fn serve() -> Result<()> {
         ..Claims::default()
     };
     let token = sign(&claims, &SigningKey::new(KEY_ID, Algorithm::HS256, &secret)?)?;
+    Ok((config, verifier, token))
+}
+
+/// What the child runs: a Shield until its standard input ends.
+pub(crate) fn serve() -> Result<()> {
+    let (mut config, verifier, token) = shield()?;
+    config.shield.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    config.shield.admin_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let running = server::start_embedded(config, verifier)?;
     let addresses = running.addresses();
     let line =
@@ -100,10 +108,11 @@ impl Target {
         &self.token
     }
 
-    /// Where the clients of one round connect. Each round has an address of its own, for the kernel keeps the ports of
-    /// closed connections for a minute.
-    pub(crate) fn address(&self, round: u32) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::new(127, 0, 1, 1 + (round % 200) as u8), self.port))
+    /// Where the clients of one round connect. Each pair and round has an address of its own, for the kernel keeps the ports
+    /// of closed connections for a minute.
+    pub(crate) fn address(&self, pair: u32, round: u32) -> SocketAddr {
+        let (pair, round) = (1 + (pair % 200) as u8, 1 + (round % 200) as u8);
+        SocketAddr::from((Ipv4Addr::new(127, 0, pair, round), self.port))
     }
 
     /// Waits until the Shield says that it has this many sockets.
@@ -123,7 +132,8 @@ impl Target {
         }
     }
 
-    async fn sockets(&self) -> Result<u64> {
+    /// How many sockets it says it has; it counts once a second.
+    pub(crate) async fn sockets(&self) -> Result<u64> {
         let mut stream = TcpStream::connect(self.admin).await?;
         stream.write_all(b"GET /status HTTP/1.1\r\nHost: loadgen\r\nConnection: close\r\n\r\n").await?;
         let mut answer = String::new();

@@ -35,6 +35,11 @@ use cli::operate::{RoomCommand, SettingsCommand, ShieldCommand};
 use cli::{Arq, Auth, Command, Dev};
 use failure::Failure;
 
+/// It gives memory back when clients have left, which that of the C library does not.
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arq = Arq::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -6,6 +6,11 @@ use std::process::ExitCode;
 use arqon_shield::process;
 use clap::Parser;
 
+/// It gives memory back when clients have left, which that of the C library does not.
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The edge gateway of ArqonBus.
 ///
 /// Exit codes: 0 drained, after a signal or an order of a Brain; 1 it could not start, or another live Shield has its name;

@@ -74,13 +74,7 @@ impl Server {
 
     /// Time on a processor of all its threads so far.
     pub(super) fn cpu(&self) -> Result<Duration> {
-        let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let path = task?.path().join("schedstat");
-            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            nanos += text.split(' ').next().context("schedstat is empty")?.parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanos))
+        crate::memory::cpu(self.child.id())
     }
 
     /// Resident memory, in bytes.

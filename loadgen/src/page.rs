@@ -1,0 +1,165 @@
+//! A run as one page that needs nothing else: latency, deliveries over time, memory.
+
+use std::fmt::Write as _;
+
+use crate::report::{Report, Round};
+
+const WIDTH: f64 = 900.0;
+const HEIGHT: f64 = 220.0;
+
+/// The page.
+pub(crate) fn page(report: &Report) -> String {
+    let mut html = String::from(HEAD);
+    let faults = report.faults();
+    let verdict = if faults.is_empty() {
+        "<b class=good>passed</b>".to_owned()
+    } else {
+        format!("<b class=bad>failed</b>: {}", faults.join("; "))
+    };
+    let _ = write!(
+        html,
+        "<h1>{} sockets over {}</h1><p>{verdict}. {} room(s), {} Shield process(es), {} round(s).</p>",
+        report.sockets,
+        report.transport,
+        report.rooms,
+        report.shields,
+        report.rounds.len()
+    );
+    table(&mut html, report);
+    for (at, round) in (1..).zip(&report.rounds).filter(|(_, round)| round.tally.delivered > 0) {
+        latency(&mut html, at, round);
+        timeline(&mut html, at, round);
+    }
+    html.push_str("</body></html>\n");
+    html
+}
+
+fn table(html: &mut String, report: &Report) {
+    html.push_str(
+        "<table><tr><th>round<th>opened in, s<th>open, MiB<th>KiB a socket<th>closed, MiB<th>deliveries<th>lost<th>twice\
+         <th>out of order<th>p50, ms<th>p99, ms<th>CPU s a million</tr>",
+    );
+    for (at, round) in (1..).zip(&report.rounds) {
+        let (tally, latency) = (&round.tally, round.tally.histogram());
+        let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
+        let _ = write!(
+            html,
+            "<tr><td>{at}<td>{:.1}<td>{:.1}<td>{:.2}<td>{:.1}<td>{} of {}<td>{}<td>{}<td>{}<td>{:.2}<td>{:.2}<td>{:.2}</tr>",
+            round.opened_in_s,
+            round.open_bytes as f64 / 1_048_576.0,
+            report.kib_per_socket(round.open_bytes),
+            round.closed_bytes as f64 / 1_048_576.0,
+            tally.delivered,
+            tally.expected,
+            tally.lost(),
+            tally.doubled,
+            tally.disordered,
+            ms(0.5),
+            ms(0.99),
+            round.cpu_s_per_million()
+        );
+    }
+    html.push_str("</table>");
+}
+
+/// Which share of the deliveries took at most so long; both axes as an operator reads them: nines to the right, logarithm upwards.
+fn latency(html: &mut String, round: usize, one: &Round) {
+    let histogram = one.tally.histogram();
+    let most = (histogram.max().max(10) as f64).log10();
+    let nines = |quantile: f64| -(1.0 - quantile).max(1e-5).log10();
+    let mut points = String::new();
+    for step in 0..=500 {
+        let quantile = 1.0 - 10_f64.powf(-5.0 * f64::from(step) / 500.0);
+        let value = (histogram.value_at_quantile(quantile).max(1) as f64).log10();
+        let _ = write!(points, "{:.1},{:.1} ", nines(quantile) / 5.0 * WIDTH, HEIGHT - value / most * HEIGHT);
+    }
+    let _ = write!(html, "<h2>Round {round}: latency from the intended instant</h2>");
+    chart(
+        html,
+        &points,
+        &["0 %", "90 %", "99 %", "99.9 %", "99.99 %"],
+        &format!("{:.2} ms", histogram.max() as f64 / 1000.0),
+        "1 µs",
+    );
+}
+
+fn timeline(html: &mut String, round: usize, one: &Round) {
+    let line = &one.tally.timeline;
+    let most = line.iter().copied().max().unwrap_or(1).max(1) as f64;
+    let step = WIDTH / line.len().max(1) as f64;
+    let points: String = line
+        .iter()
+        .enumerate()
+        .flat_map(|(at, count)| {
+            let y = HEIGHT - *count as f64 / most * HEIGHT;
+            [(at as f64 * step, y), ((at + 1) as f64 * step, y)]
+        })
+        .map(|(x, y)| format!("{x:.1},{y:.1} "))
+        .collect();
+    let _ = write!(html, "<h2>Round {round}: deliveries in each second</h2>");
+    let last = format!("{} s", line.len());
+    chart(html, &points, &["0 s", "", "", "", &last], &format!("{most:.0}"), "0");
+}
+
+fn chart(html: &mut String, points: &str, below: &[&str], top: &str, bottom: &str) {
+    let _ = write!(
+        html,
+        "<svg viewBox='-90 -10 {:.0} {:.0}' width='{:.0}'><rect x=0 y=0 width='{WIDTH}' height='{HEIGHT}' class=box />\
+         <polyline points='{points}'/><text x=-6 y=10 class=left>{top}</text><text x=-6 y='{HEIGHT}' class=left>{bottom}</text>",
+        WIDTH + 150.0,
+        HEIGHT + 40.0,
+        WIDTH + 150.0
+    );
+    for (at, label) in below.iter().enumerate() {
+        let x = WIDTH * at as f64 / below.len() as f64;
+        let _ = write!(html, "<text x='{x:.0}' y='{:.0}'>{label}</text>", HEIGHT + 20.0);
+    }
+    html.push_str("</svg>");
+}
+
+const HEAD: &str = "<!doctype html><html lang=en><head><meta charset=utf-8><title>loadgen</title><style>\
+body{font:15px/1.5 system-ui,sans-serif;margin:2em;color:#222}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:4px 8px;text-align:right}\
+.good{color:#186a3b}.bad{color:#b03a2e}.box{fill:#f7f7f7;stroke:#ccc}polyline{fill:none;stroke:#1f5faa;stroke-width:2}\
+text{font-size:12px;fill:#444}.left{text-anchor:end}</style></head><body>";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::{Tally, histogram, recorded};
+
+    #[test]
+    fn the_page_shows_what_failed_and_needs_nothing_else() {
+        let mut latency = histogram();
+        (1..=1000).for_each(|value| latency.saturating_record(value));
+        let tally = Tally {
+            published: 100,
+            expected: 1001,
+            delivered: 1000,
+            latency_us: recorded(&latency),
+            timeline: vec![400, 600],
+            ..Tally::default()
+        };
+        let round = Round {
+            opened_in_s: 1.0,
+            open_bytes: 2 << 20,
+            closed_bytes: 1 << 20,
+            kernel_bytes: 0,
+            cpu_s: 0.1,
+            tally,
+        };
+        let report = Report {
+            sockets: 10,
+            rooms: 1,
+            transport: "tcp".to_owned(),
+            shields: 1,
+            before_bytes: 1 << 20,
+            rounds: vec![round],
+        };
+        let page = page(&report);
+        assert!(
+            page.contains("1 publications were lost") && page.matches("<polyline").count() == 2,
+            "{page}"
+        );
+        assert!(!page.contains("http"), "nothing is fetched");
+    }
+}
