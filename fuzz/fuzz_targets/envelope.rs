@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(publication) = Publication::decode(bytes) {
-        assert_eq!(Publication::decode(&publication.encode()), Ok(publication));
+        assert_eq!(Publication::decode(&publication.encode(&mut arqon_proto::arena::Arena::new())), Ok(publication));
     }
     if let Ok(tails) = Tails::decode(bytes) {
         assert_eq!(Tails::decode(&tails.encode()), Ok(tails));
