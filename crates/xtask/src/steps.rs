@@ -129,6 +129,10 @@ pub(crate) const NIGHTLY: &[Step] = &[
         &["cargo", "run", "--release", "--package", "loadgen", "--", "--sockets", "15000", "--rounds", "3"],
     ),
     step(
+        "100,000 sockets",
+        &["cargo", "run", "--release", "--package", "loadgen", "--", "--sockets", "100000"],
+    ),
+    step(
         "the simulator repeats itself",
         &["cargo", "run", "--release", "--package", "sim", "--", "meta", "scenarios/smoke.toml"],
     ),
