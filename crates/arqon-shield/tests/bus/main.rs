@@ -6,6 +6,7 @@ mod crowd;
 mod edges;
 mod harness;
 mod operators;
+mod raw;
 
 use arqon_client::{Event, PublishOptions, SubscribeOptions};
 use arqon_proto::code::{CloseCode, ErrorCode};
