@@ -74,13 +74,13 @@ fn latency(html: &mut String, round: usize, one: &Round) {
         let _ = write!(points, "{:.1},{:.1} ", nines(quantile) / 5.0 * WIDTH, HEIGHT - value / most * HEIGHT);
     }
     let _ = write!(html, "<h2>Round {round}: latency from the intended instant</h2>");
-    chart(
-        html,
-        &points,
-        &["0 %", "90 %", "99 %", "99.9 %", "99.99 %"],
-        &format!("{:.2} ms", histogram.max() as f64 / 1000.0),
-        "1 µs",
-    );
+    let below = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"];
+    let below: Vec<_> =
+        below.iter().zip(0..).map(|(label, at)| (f64::from(at) / 5.0, (*label).to_owned())).collect();
+    let left = [(0.0, "1 µs"), (3.0, "1 ms"), (4.0, "10 ms"), (5.0, "0.1 s"), (6.0, "1 s")];
+    let left = left.iter().filter(|(decade, _)| *decade <= most);
+    let left: Vec<_> = left.map(|(decade, label)| (decade / most, (*label).to_owned())).collect();
+    chart(html, &points, &below, &left);
 }
 
 fn timeline(html: &mut String, round: usize, one: &Round) {
@@ -97,29 +97,34 @@ fn timeline(html: &mut String, round: usize, one: &Round) {
         .map(|(x, y)| format!("{x:.1},{y:.1} "))
         .collect();
     let _ = write!(html, "<h2>Round {round}: deliveries in each second</h2>");
-    let last = format!("{} s", line.len());
-    chart(html, &points, &["0 s", "", "", "", &last], &format!("{most:.0}"), "0");
+    let below = [(0.0, "0 s".to_owned()), (1.0, format!("{} s", line.len()))];
+    chart(html, &points, &below, &[(0.0, "0".to_owned()), (1.0, format!("{most:.0}"))]);
 }
 
-fn chart(html: &mut String, points: &str, below: &[&str], top: &str, bottom: &str) {
+/// Labels have their place as a part of the axis.
+fn chart(html: &mut String, points: &str, below: &[(f64, String)], left: &[(f64, String)]) {
+    let (wide, high) = (WIDTH + 150.0, HEIGHT + 40.0);
     let _ = write!(
         html,
-        "<svg viewBox='-90 -10 {:.0} {:.0}' width='{:.0}'><rect x=0 y=0 width='{WIDTH}' height='{HEIGHT}' class=box />\
-         <polyline points='{points}'/><text x=-6 y=10 class=left>{top}</text><text x=-6 y='{HEIGHT}' class=left>{bottom}</text>",
-        WIDTH + 150.0,
-        HEIGHT + 40.0,
-        WIDTH + 150.0
+        "<svg viewBox='-90 -10 {wide:.0} {high:.0}' width='{wide:.0}'><rect x=0 y=0 width='{WIDTH}' height='{HEIGHT}' class=box />"
     );
-    for (at, label) in below.iter().enumerate() {
-        let x = WIDTH * at as f64 / below.len() as f64;
-        let _ = write!(html, "<text x='{x:.0}' y='{:.0}'>{label}</text>", HEIGHT + 20.0);
+    for (place, label) in left {
+        let y = HEIGHT - place * HEIGHT;
+        let _ = write!(
+            html,
+            "<path d='M0 {y:.0}h{WIDTH}'/><text x=-6 y='{:.0}' class=left>{label}</text>",
+            y + 4.0
+        );
     }
-    html.push_str("</svg>");
+    for (place, label) in below {
+        let _ = write!(html, "<text x='{:.0}' y='{:.0}'>{label}</text>", place * WIDTH, HEIGHT + 20.0);
+    }
+    let _ = write!(html, "<polyline points='{points}'/></svg>");
 }
 
 const HEAD: &str = "<!doctype html><html lang=en><head><meta charset=utf-8><title>loadgen</title><style>\
 body{font:15px/1.5 system-ui,sans-serif;margin:2em;color:#222}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:4px 8px;text-align:right}\
-.good{color:#186a3b}.bad{color:#b03a2e}.box{fill:#f7f7f7;stroke:#ccc}polyline{fill:none;stroke:#1f5faa;stroke-width:2}\
+.good{color:#186a3b}.bad{color:#b03a2e}.box{fill:#f7f7f7;stroke:#ccc}path{stroke:#ddd}polyline{fill:none;stroke:#1f5faa;stroke-width:2}\
 text{font-size:12px;fill:#444}.left{text-anchor:end}</style></head><body>";
 
 #[cfg(test)]

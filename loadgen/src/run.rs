@@ -19,8 +19,8 @@ use crate::tally::Tally;
 use crate::target::Target;
 use crate::worker::{self, Answer, Order};
 
-/// The allocator gives back within ten seconds what nobody uses any more.
-const RESTS_FOR: Duration = Duration::from_secs(15);
+/// The allocator gives back within ten seconds what nobody uses any more, in steps of which the last may come later.
+const RESTS_FOR: Duration = Duration::from_secs(30);
 /// The longest wait for an answer of a worker, besides the time that its order takes by itself.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(300);
 

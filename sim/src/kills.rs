@@ -39,7 +39,7 @@ pub(crate) fn kills(seeds: u64, jobs: usize, write: bool) -> anyhow::Result<bool
 
 /// For each planted bug and each seed, whether its oracle caught it.
 fn killed(seeds: u64, jobs: usize) -> anyhow::Result<Vec<Vec<bool>>> {
-    let per_bug = usize::try_from(seeds).context("too many seeds")?.max(1);
+    let per_bug = usize::try_from(seeds).context("too many seeds")?;
     let one = |n: usize| is_caught(&ALL[n / per_bug], n % per_bug);
     let caught = jobs::in_parallel(jobs, ALL.len() * per_bug, one)?;
     Ok(caught.chunks(per_bug).map(<[bool]>::to_vec).collect())

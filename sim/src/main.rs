@@ -77,9 +77,9 @@ enum Command {
     Sweep {
         /// A scenario file.
         scenario: PathBuf,
-        /// The seeds, A..B, B not included.
+        /// The seeds, A..B, B not included; those that the scenario names if left out.
         #[arg(long, value_parser = sweep::parse_seeds)]
-        seeds: Range<u64>,
+        seeds: Option<Range<u64>>,
         /// Processes at a time.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
@@ -94,7 +94,7 @@ enum Command {
     #[cfg(feature = "planted-bugs")]
     Kills {
         /// Seeds of each bug, from 0.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
         /// Processes at a time.
         #[arg(long, default_value_t = 2)]
@@ -189,6 +189,10 @@ fn execute(command: Command) -> anyhow::Result<bool> {
             run::run(&run::Order { path, seed, target, config, plant, history, picture, json, twist })
         }
         Command::Sweep { scenario: path, seeds, jobs, plant, capsules } => {
+            let seeds = match seeds {
+                Some(seeds) => seeds,
+                None => sweep::seeds_of(&path)?,
+            };
             sweep::sweep(&sweep::Order { path, seeds, jobs, plant, capsules })
         }
         #[cfg(feature = "planted-bugs")]

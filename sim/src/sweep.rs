@@ -72,6 +72,15 @@ pub(crate) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     if from < to { Ok(from..to) } else { Err("there is no seed in it: B is not included".to_owned()) }
 }
 
+/// The seeds that a scenario names.
+///
+/// # Errors
+/// The scenario cannot be read.
+pub(crate) fn seeds_of(path: &Path) -> anyhow::Result<Range<u64>> {
+    let seeds = run::load(path)?.seeds;
+    Ok(seeds.from..seeds.to)
+}
+
 /// Runs all seeds, `jobs` at a time. True if all are clean and every mark was reached.
 ///
 /// # Errors
