@@ -1,6 +1,7 @@
 //! The spine over a real nats-server.
 
 mod admission;
+mod allocations;
 mod faults;
 mod permissions;
 mod process;
