@@ -336,9 +336,10 @@ mod tests {
 
     #[test]
     fn a_connection_stays_small() {
-        // 128 of them fill a size class of common allocators; a hundred thousand of them are this times a hundred thousand.
+        // A hundred thousand of them are this times a hundred thousand. 320 in the program that ships; tokio's streams have
+        // eight more where a crate of the same build wants its multi-threaded runtime.
         let size = size_of::<Option<(u32, Conn<tokio::net::TcpStream>)>>();
-        assert!(size <= 320, "{size} bytes");
+        assert!(size <= 328, "{size} bytes");
     }
 
     const ROOM: Key = Key { index: 1, generation: 1 };
