@@ -84,6 +84,16 @@ const ELIXIR: Tool = Tool {
     ],
 };
 
+const MAKE: Tool = Tool {
+    name: "make and a C compiler",
+    why: "the allocator that the programs use",
+    check: &["sh", "-c", "make --version && cc --version"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "build-essential"],
+    ],
+};
+
 const VALKEY: Tool = Tool {
     name: "valkey-server, or redis-server, which Debian 12 has instead",
     why: "the Brain and the stack",
@@ -137,7 +147,7 @@ const CARGO_FUZZ: Tool = Tool {
 
 /// What [`crate::steps::TEST`] needs.
 pub(crate) const TEST: &[Tool] =
-    &[COMPONENTS, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, VALKEY, DOCKER, COMPOSE, MMDEBSTRAP];
+    &[COMPONENTS, MAKE, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, VALKEY, DOCKER, COMPOSE, MMDEBSTRAP];
 
 /// What [`crate::steps::NIGHTLY`] needs.
 pub(crate) const NIGHTLY: &[Tool] = &[NIGHTLY_RUST, CARGO_FUZZ];
