@@ -3,6 +3,7 @@
 mod engine;
 mod run;
 mod steps;
+mod tail;
 mod tidy;
 mod tools;
 

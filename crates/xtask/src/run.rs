@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::steps::{Each, Step};
+use crate::tail;
 use crate::tools::Tool;
 
 /// Runs everything and prints `N passed, N failed` last; true if nothing failed.
@@ -23,8 +24,12 @@ pub(crate) fn run(root: &Path, tools: &[Tool], steps: &[Step], yes: bool) -> Res
             runner.step(step);
         }
     }
-    for name in &runner.failed {
-        println!("failed: {name}");
+    for failure in &runner.failed {
+        println!("\n== {}: the end of what it printed", failure.name);
+        failure.printed.iter().for_each(|line| println!("{line}"));
+    }
+    for failure in &runner.failed {
+        println!("failed: {}", failure.name);
     }
     println!("{} passed, {} failed", runner.passed, runner.failed.len());
     Ok(runner.failed.is_empty())
@@ -33,8 +38,16 @@ pub(crate) fn run(root: &Path, tools: &[Tool], steps: &[Step], yes: bool) -> Res
 struct Runner<'a> {
     root: &'a Path,
     passed: u32,
-    failed: Vec<String>,
+    failed: Vec<Failure>,
 }
+
+struct Failure {
+    name: String,
+    printed: Vec<String>,
+}
+
+/// The last lines that something printed that failed.
+type Outcome = Result<(), Vec<String>>;
 
 impl Runner<'_> {
     /// Checks the tools and installs what is missing; false if the user declined.
@@ -49,9 +62,11 @@ impl Runner<'_> {
         }
         let agreed = missing.is_empty() || yes || ask("Install? [y/N] ")?;
         for tool in missing {
-            let installed = agreed
-                && tool.install.iter().all(|command| self.execute(tool.name, &[], &with_sudo(command)))
-                && self.has(tool);
+            let mut install =
+                tool.install.iter().map(|command| self.execute(tool.name, &[], &with_sudo(command)));
+            let installed = if agreed { install.try_for_each(|outcome| outcome) } else { Err(Vec::new()) };
+            let missing = || vec![format!("{} is still missing", tool.name)];
+            let installed = installed.and_then(|()| self.has(tool).then_some(()).ok_or_else(missing));
             self.count(format!("tool: {}", tool.name), installed);
         }
         Ok(agreed)
@@ -78,7 +93,7 @@ impl Runner<'_> {
         let items = items(self.root, step.each);
         if items.is_empty() {
             println!("{}: there is nothing to run it for", step.name);
-            self.count(step.name.to_owned(), false);
+            self.count(step.name.to_owned(), Err(Vec::new()));
         }
         for item in items {
             let command: Vec<_> =
@@ -90,31 +105,33 @@ impl Runner<'_> {
     }
 
     #[expect(clippy::disallowed_methods, reason = "how long a step takes on this machine is what is printed")]
-    fn execute(&self, name: &str, env: &[(&str, &str)], command: &[&str]) -> bool {
-        let [program, arguments @ ..] = command else { return false };
+    fn execute(&self, name: &str, env: &[(&str, &str)], command: &[&str]) -> Outcome {
+        let [program, arguments @ ..] = command else { return Err(Vec::new()) };
         println!("\n== {name}\n$ {}", line(env, command));
         let started = Instant::now();
-        // Children read no input: a program that asks a question gets the end of the file and not the user.
-        let status = Command::new(program)
-            .args(arguments)
-            .envs(env.iter().copied())
-            .current_dir(self.root)
-            .stdin(Stdio::null())
-            .status();
+        let command = &mut Command::new(program);
+        let ended = tail::run(command.args(arguments).envs(env.iter().copied()).current_dir(self.root));
         let seconds = started.elapsed().as_secs_f64();
-        match &status {
-            Ok(status) if status.success() => println!("== {name}: ok in {seconds:.1} s"),
-            Ok(status) => println!("== {name}: FAILED in {seconds:.1} s, {status}"),
-            Err(error) => println!("== {name}: FAILED, {program} cannot be run: {error}"),
+        match ended {
+            Ok((status, _)) if status.success() => {
+                println!("== {name}: ok in {seconds:.1} s");
+                Ok(())
+            }
+            Ok((status, printed)) => {
+                println!("== {name}: FAILED in {seconds:.1} s, {status}");
+                Err(printed)
+            }
+            Err(error) => {
+                println!("== {name}: FAILED, {program} cannot be run: {error}");
+                Err(vec![error.to_string()])
+            }
         }
-        status.is_ok_and(|status| status.success())
     }
 
-    fn count(&mut self, name: String, passed: bool) {
-        if passed {
-            self.passed += 1;
-        } else {
-            self.failed.push(name);
+    fn count(&mut self, name: String, outcome: Outcome) {
+        match outcome {
+            Ok(()) => self.passed += 1,
+            Err(printed) => self.failed.push(Failure { name, printed }),
         }
     }
 }
@@ -186,6 +203,13 @@ mod tests {
             runner.step(&step);
         }
         assert_eq!((runner.passed, runner.failed.len()), (1, 2));
+    }
+
+    #[test]
+    fn a_failure_keeps_what_it_printed() {
+        let mut runner = Runner { root: crate::root(), passed: 0, failed: Vec::new() };
+        runner.step(&once(&["sh", "-c", "echo why; false"]));
+        assert_eq!(runner.failed[0].printed, ["why"]);
     }
 
     #[test]
