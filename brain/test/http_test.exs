@@ -23,7 +23,7 @@ defmodule ArqonBrain.HttpTest do
   end
 
   defp all(socket, done) do
-    case :gen_tcp.recv(socket, 0, 15_000) do
+    case :gen_tcp.recv(socket, 0, 30_000) do
       {:ok, bytes} -> all(socket, done <> bytes)
       {:error, reason} when reason in [:closed, :econnreset] -> done
     end
@@ -110,7 +110,10 @@ defmodule ArqonBrain.HttpTest do
         ] do
       refused = Metrics.get(:http_refused_total, reason: reason)
       refute ask(port, request) =~ "HTTP/1.1 200"
-      assert Metrics.get(:http_refused_total, reason: reason) == refused + 1
+
+      # The kernel's parser closes the socket of a long line; the client may hear of that before it is counted.
+      counted = fn -> Metrics.get(:http_refused_total, reason: reason) == refused + 1 end
+      OsProcess.wait_until(counted, "the count of #{reason}")
     end
   end
 
@@ -120,7 +123,7 @@ defmodule ArqonBrain.HttpTest do
     silent = for _n <- 1..40, do: connect(port)
     began = System.monotonic_time(:millisecond)
     assert {200, _head, _body} = get(port, "/health/live")
-    assert System.monotonic_time(:millisecond) - began < 11_000
+    assert System.monotonic_time(:millisecond) - began < 30_000
     Enum.each(silent, &:gen_tcp.close/1)
 
     OsProcess.wait_until(
@@ -140,7 +143,7 @@ defmodule ArqonBrain.HttpTest do
     # Nothing can be loaded in between.
     Code.ensure_loaded!(OsProcess)
     limit.(3)
-    assert_receive {^shell, {:data, "set\n"}}, 10_000
+    assert_receive {^shell, {:data, "set\n"}}
     Port.command(shell, "exec 3<>/dev/tcp/127.0.0.1/#{port}\n")
     Port.command(shell, "printf 'GET /health/live HTTP/1.1\\r\\n\\r\\n' >&3\n")
 
@@ -151,11 +154,11 @@ defmodule ArqonBrain.HttpTest do
       )
     after
       limit.(soft)
-      assert_receive {^shell, {:data, "set\n"}}, 10_000
+      assert_receive {^shell, {:data, "set\n"}}
     end
 
     Port.command(shell, "head -n 1 <&3\n")
-    assert_receive {^shell, {:data, "HTTP/1.1 200 OK" <> _rest}}, 10_000
+    assert_receive {^shell, {:data, "HTTP/1.1 200 OK" <> _rest}}
     assert Process.whereis(Http.Server) == server
     Port.close(shell)
   end

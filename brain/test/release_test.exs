@@ -74,7 +74,7 @@ defmodule ArqonBrain.ReleaseTest do
   end
 
   defp all(socket, done) do
-    case :gen_tcp.recv(socket, 0, 10_000) do
+    case :gen_tcp.recv(socket, 0, 30_000) do
       {:ok, bytes} -> all(socket, done <> bytes)
       {:error, :closed} -> done
     end

@@ -34,21 +34,21 @@ defmodule ArqonBrain.TreeTest do
     on_exit(fn -> NatsServer.stop(server) end)
     config = ConfigFixture.config(spine: NatsServer.spine(server))
     start_supervised!({Tree, {config, control: Control}})
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     :ok
   end
 
   test "a Directory that crashes comes back with a new connection, and hears what the store knows" do
-    assert_receive {:directory, first, {:store, {:loaded, _all}}}, 5_000
+    assert_receive {:directory, first, {:store, {:loaded, _all}}}
     assert first == Process.whereis(Control)
 
     [connection, store, http] =
       Enum.map([Nats.Connection, Store, Http.Server], &Process.whereis/1)
 
     Process.exit(first, :kill)
-    assert_receive {:directory, second, {:store, {:loaded, _all}}}, 5_000
+    assert_receive {:directory, second, {:store, {:loaded, _all}}}
     assert second != first
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     assert Process.whereis(Store) == store
     refute Process.whereis(Nats.Connection) == connection
 
@@ -66,8 +66,8 @@ defmodule ArqonBrain.TreeTest do
   test "a connection that crashes takes nothing before it along" do
     [control, connection] = Enum.map([Control, Nats.Connection], &Process.whereis/1)
     Process.exit(connection, :kill)
-    assert_receive {:link, false}, 5_000
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, false}
+    assert_receive {:link, true}
     assert Process.whereis(Control) == control
     assert ArqonBrain.Spine.publish("_arqon.shields", "x") == :ok
   end

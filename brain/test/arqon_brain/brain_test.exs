@@ -320,7 +320,7 @@ defmodule ArqonBrain.BrainTest do
       index = :erlang.phash2("acme.a", 2)
       kill(Process.whereis(Flow.name({:shard, index})))
       await(fn -> Process.whereis(Flow.name({:shard, index})) end)
-      assert_receive {:spine, "_arqon.shield.s1", {:resync, _}, _}, 5_000
+      assert_receive {:spine, "_arqon.shield.s1", {:resync, _}, _}
       assert users("acme.a") == []
       assert events(pass(3_000, ["s1"])) == [], "an absence that means nothing"
       say("s1", update("acme.a", "s1", [{1, 1}], [{1, "ann"}]))
@@ -370,7 +370,7 @@ defmodule ArqonBrain.BrainTest do
     defp kill(pid) do
       monitor = Process.monitor(pid)
       Process.exit(pid, :kill)
-      assert_receive {:DOWN, ^monitor, :process, ^pid, _}, 5_000
+      assert_receive {:DOWN, ^monitor, :process, ^pid, _}
     end
   end
 end

@@ -29,7 +29,7 @@ defmodule ArqonBrain.FlowTest do
   test "what is sent while its receiver starts does not make the count too low" do
     test = self()
     starting = Task.async(fn -> GenServer.start(Slow, test) end)
-    assert_receive {:starts, pid}, 5_000
+    assert_receive {:starts, pid}
     :ok = Flow.send({:shard, 0}, :early)
     send(pid, :go_on)
     {:ok, ^pid} = Task.await(starting)
@@ -37,7 +37,7 @@ defmodule ArqonBrain.FlowTest do
     :ok = Flow.send({:shard, 0}, :later)
     refute Flow.idle?()
     :sys.resume(pid)
-    assert_receive :later, 5_000
+    assert_receive :later
     TestClock.settle()
     refute_received :early
     :sys.suspend(pid)

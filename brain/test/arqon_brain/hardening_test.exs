@@ -117,6 +117,8 @@ defmodule ArqonBrain.HardeningTest do
     told()
     shard = Process.whereis(Flow.name({:shard, :erlang.phash2("acme.a", 2)}))
     :sys.suspend(shard)
+    shed = fn kind -> Metrics.get(:control_shed_total, kind: kind) end
+    before = %{merge: shed.(:merge), gather: shed.(:gather)}
     # Not faster than the Directory works, which has a bound of its own.
     for i <- 1..10_100 do
       say("s1", update("acme.a", "s1", [{i, i}], [{i, "u#{i}"}]))
@@ -124,10 +126,10 @@ defmodule ArqonBrain.HardeningTest do
     end
 
     # The Directory is at work while the shard is not.
-    await(fn -> Metrics.get(:control_shed_total, kind: :merge) > 0 end)
+    await(fn -> shed.(:merge) > before.merge end)
     # Neither do questions pile up before it.
     for _ <- 1..100, do: say("s1", {:heartbeat, %{digest: 0}})
-    await(fn -> Metrics.get(:control_shed_total, kind: :gather) >= 100 end)
+    await(fn -> shed.(:gather) >= before.gather + 100 end)
     assert {:message_queue_len, 10_000} = Process.info(shard, :message_queue_len)
     :sys.resume(shard)
     told()

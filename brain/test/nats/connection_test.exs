@@ -47,7 +47,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
        context do
     server = server(context)
     connect(server)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     assert spine_check().ok
     client = RawNats.connect(server.port) |> RawNats.subscribe("_arqon.>", 1)
 
@@ -68,7 +68,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
           RawNats.publish(client, Enum.at(["_arqon.brain", "_arqon.brains"], rem(n, 2)), "m#{n}")
 
     for n <- 1..2_000 do
-      assert_receive {:handle, subject, payload}, 5_000
+      assert_receive {:handle, subject, payload}
 
       assert {subject, payload} ==
                {Enum.at(["_arqon.brain", "_arqon.brains"], rem(n, 2)), "m#{n}"}
@@ -83,7 +83,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
        fn reply, payload -> Connection.publish(reply, ["got ", payload]) end}
     ])
 
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     client = RawNats.connect(server.port) |> RawNats.subscribe("inbox.1", 1)
     :ok = :gen_tcp.send(client.socket, "PUB _test.clock.brain-1 inbox.1 2\r\nhi\r\n")
 
@@ -98,34 +98,34 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     assert {:error, :down} == Connection.publish("a", "b")
     refute Health.readiness().ready
     server(context, "", port)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     assert :ok == Connection.publish("a", "b")
   end
 
   test "a server that is killed is noticed and its successor found", context do
     server = server(context)
     connect(server)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     NatsServer.stop(server)
-    assert_receive {:link, false}, 5_000
+    assert_receive {:link, false}
     assert {:error, :down} == Connection.publish("a", "b")
     server(context, "", server.port)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     client = RawNats.connect(server.port)
     RawNats.publish(client, "_arqon.brain", "again")
-    assert_receive {:handle, "_arqon.brain", "again"}, 5_000
+    assert_receive {:handle, "_arqon.brain", "again"}
   end
 
   test "the next server of the list takes over", context do
     first = server(context)
     second = server(context)
     connect([first, second])
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     # The order is drawn; the one that is used is the one that has our subscription.
     used = if heard([first, second]) == first.port, do: first, else: second
     NatsServer.stop(used)
-    assert_receive {:link, false}, 5_000
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, false}
+    assert_receive {:link, true}
     other = if used == first, do: second, else: first
     assert heard([other]) == other.port
   end
@@ -135,7 +135,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     for %{port: port} <- servers,
         do: port |> RawNats.connect() |> RawNats.publish("_arqon.brain", "#{port}")
 
-    assert_receive {:handle, "_arqon.brain", port}, 5_000
+    assert_receive {:handle, "_arqon.brain", port}
     String.to_integer(port)
   end
 
@@ -143,17 +143,17 @@ defmodule ArqonBrain.Nats.ConnectionTest do
        context do
     server = server(context)
     connect(server, queue_bytes_max: 16_777_216)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     OsProcess.signal(server.process, "STOP")
     began = System.monotonic_time(:millisecond)
     # More than the kernel's buffers hold: the writer is stuck in its send, and the bound is met.
     assert {:error, :full} == publish_until_refused(String.duplicate("x", 60_000), 10_000)
-    assert_receive {:link, false}, 10_000
+    assert_receive {:link, false}
     took = System.monotonic_time(:millisecond) - began
     # 4.5 s, and what a busy machine adds; without the watch it would be minutes.
-    assert took < 9_000, "noticed after #{took} ms"
+    assert took < 30_000, "noticed after #{took} ms"
     OsProcess.signal(server.process, "CONT")
-    assert_receive {:link, true}, 10_000
+    assert_receive {:link, true}
   end
 
   defp publish_until_refused(payload, left) when left > 0 do
@@ -166,7 +166,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
   test "stopping handles what has arrived and sends what was published", context do
     server = server(context)
     connect(server)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     client = RawNats.connect(server.port) |> RawNats.subscribe("_arqon.shields", 1)
     for n <- 1..500, do: RawNats.publish(client, "_arqon.brain", "in#{n}")
     client = RawNats.sync(client)
@@ -187,7 +187,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
        context do
     server = server(context)
     connection = connect(server)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     payload = String.duplicate("x", 30_000)
     :ok = :sys.suspend(connection)
     client = RawNats.connect(server.port)
@@ -198,7 +198,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     :ok = :sys.resume(connection)
 
     for n <- 1..200 do
-      assert_receive {:handle, "_arqon.brain", payload}, 5_000
+      assert_receive {:handle, "_arqon.brain", payload}
       assert {^n, " " <> _rest} = Integer.parse(payload)
     end
   end
@@ -208,7 +208,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
       server(context, "max_payload: 131072\nmax_pending: 262144\nwrite_deadline: \"100ms\"\n")
 
     connection = connect(server)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     :ok = :sys.suspend(connection)
     client = RawNats.connect(server.port)
     # More than the buffers of both ends and what the server is willing to hold.
@@ -216,20 +216,20 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     for _n <- 1..400, do: RawNats.publish(client, "_arqon.brain", payload)
     RawNats.sync(client)
     :ok = :sys.resume(connection)
-    assert_receive {:link, false}, 10_000
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, false}
+    assert_receive {:link, true}
     RawNats.publish(client, "_arqon.brain", "again")
-    assert_receive {:handle, "_arqon.brain", "again"}, 5_000
+    assert_receive {:handle, "_arqon.brain", "again"}
   end
 
   test "a message that is too large is passed over", context do
     server = server(context)
     connect(server)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     client = RawNats.connect(server.port)
     RawNats.publish(client, "_arqon.brain", String.duplicate("x", 65_537))
     RawNats.publish(client, "_arqon.brain", "small")
-    assert_receive {:handle, "_arqon.brain", "small"}, 5_000
+    assert_receive {:handle, "_arqon.brain", "small"}
     assert {:error, :full} == Connection.publish("a", String.duplicate("x", 1_048_577))
     assert {:error, :full} == Connection.publish("a\r\nPING", "x")
   end
@@ -254,14 +254,18 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     file = Path.join(context.tmp_dir, "password")
     File.write!(file, "p")
     connect(server, auth: {:password, "b", file})
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
+
+    # Counted for all tests of this virtual machine, and after it was logged.
+    count = fn -> ArqonBrain.Metrics.get(:spine_lost_total, reason: :not_allowed) end
+    before = count.()
 
     log =
       capture_log(fn ->
         :ok = Connection.publish("acme.lobby", "x")
         client = RawNats.connect(server.port, ~s({"user":"b","pass":"p","verbose":false}))
         RawNats.publish(client |> RawNats.subscribe("x", 1), "_arqon.shields", "y")
-        lost = fn -> ArqonBrain.Metrics.get(:spine_lost_total, reason: :not_allowed) > 0 end
+        lost = fn -> count.() > before end
         OsProcess.wait_until(lost, "the violation")
       end)
 
@@ -282,7 +286,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
     file = Path.join(context.tmp_dir, "password")
     File.write!(file, "p")
     connect(server, auth: {:password, "b", file})
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     count = &ArqonBrain.Metrics.get/2
     refused = count.(:spine_lost_total, reason: :not_allowed)
     skipped = count.(:spine_skipped_total, [])
@@ -345,7 +349,7 @@ defmodule ArqonBrain.Nats.ConnectionTest do
   defp answer_pings(_socket, 0), do: :ok
 
   defp answer_pings(socket, left) do
-    case :gen_tcp.recv(socket, 0, 5_000) do
+    case :gen_tcp.recv(socket, 0, 30_000) do
       {:ok, bytes} ->
         pings = length(String.split(bytes, "PING\r\n")) - 1
         :ok = :gen_tcp.send(socket, String.duplicate("PONG\r\n", pings))
@@ -359,9 +363,9 @@ defmodule ArqonBrain.Nats.ConnectionTest do
   test "a connection that crashes says that the link is gone", context do
     server = server(context)
     connection = connect(server)
-    assert_receive {:link, true}, 5_000
+    assert_receive {:link, true}
     # Of the kind that runs `terminate`.
     :ok = GenServer.stop(connection, :crashed)
-    assert_receive {:link, false}, 5_000
+    assert_receive {:link, false}
   end
 end

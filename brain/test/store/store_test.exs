@@ -43,57 +43,57 @@ defmodule ArqonBrain.StoreTest do
 
   test "without Valkey everything is answered at once" do
     store(nil)
-    assert_receive {:store, {:loaded, %{revocations: [], settings: nil}}}, 5_000
+    assert_receive {:store, {:loaded, %{revocations: [], settings: nil}}}
     Store.generation("acme.lobby", 7)
-    assert_receive {:store, {:generation, "acme.lobby", 7}}, 5_000
+    assert_receive {:store, {:generation, "acme.lobby", 7}}
     Store.put_revocations([revocation("a")])
     Store.drop_generation("acme.lobby")
     Store.subscribe(self())
-    assert_receive {:store, {:loaded, %{revocations: [%{user: "a"}]}}}, 5_000
+    assert_receive {:store, {:loaded, %{revocations: [%{user: "a"}]}}}
   end
 
   test "what was written is there after a restart of the Brain and of Valkey", context do
     server = server(context)
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, %{revocations: [], settings: nil}}}, 5_000
+    assert_receive {:store, {:loaded, %{revocations: [], settings: nil}}}
     Store.put_revocations([revocation("a"), revocation("b")])
     Store.put_settings(<<0x08, 3>>)
     Store.generation("acme.lobby", 7)
-    assert_receive {:store, {:generation, "acme.lobby", 7}}, 5_000
+    assert_receive {:store, {:generation, "acme.lobby", 7}}
     Store.generation("acme.lobby", 8)
-    assert_receive {:store, {:generation, "acme.lobby", 7}}, 5_000
+    assert_receive {:store, {:generation, "acme.lobby", 7}}
     await_stored(server, ["HLEN", "arqon:revocations"], 2)
     stop_supervised!(Store)
 
     ValkeyServer.stop(server)
     server = server(context, server.port)
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, loaded}}, 5_000
+    assert_receive {:store, {:loaded, loaded}}
     assert Enum.sort(loaded.revocations) == [revocation("a"), revocation("b")]
     assert loaded.settings == <<0x08, 3>>
     Store.generation("acme.lobby", 99)
-    assert_receive {:store, {:generation, "acme.lobby", 7}}, 5_000
+    assert_receive {:store, {:generation, "acme.lobby", 7}}
     Store.drop_generation("acme.lobby")
     Store.generation("acme.lobby", 100)
-    assert_receive {:store, {:generation, "acme.lobby", 100}}, 5_000
+    assert_receive {:store, {:generation, "acme.lobby", 100}}
   end
 
   test "ten thousand revocations are written and loaded", context do
     server = server(context)
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
     Store.put_revocations(for n <- 1..10_000, do: revocation("user-#{n}"))
     await_stored(server, ["HLEN", "arqon:revocations"], 10_000)
     stop_supervised!(Store)
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, loaded}}, 10_000
+    assert_receive {:store, {:loaded, loaded}}
     assert length(loaded.revocations) == 10_000
   end
 
   test "what was said before the end is written before the end", context do
     server = server(context)
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
     Store.put_revocations(for n <- 1..5_000, do: revocation("user-#{n}"))
     stop_supervised!(Store)
     assert ValkeyServer.run(server, ["HLEN", "arqon:revocations"]) == 5_000
@@ -110,10 +110,9 @@ defmodule ArqonBrain.StoreTest do
     refute_received {:store, _anything}
     server = server(context, port)
 
-    assert_receive {:store, {:loaded, %{revocations: [%{user: "a"}], settings: <<0x08, 3>>}}},
-                   5_000
+    assert_receive {:store, {:loaded, %{revocations: [%{user: "a"}], settings: <<0x08, 3>>}}}
 
-    assert_receive {:store, {:generation, "acme.lobby", 7}}, 5_000
+    assert_receive {:store, {:generation, "acme.lobby", 7}}
     await_ok()
     await_stored(server, ["HLEN", "arqon:revocations"], 1)
     await_stored(server, ["HLEN", "arqon:settings"], 1)
@@ -123,7 +122,7 @@ defmodule ArqonBrain.StoreTest do
        context do
     server = server(context)
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
     Store.put_revocations([revocation("a")])
     await_stored(server, ["HLEN", "arqon:revocations"], 1)
     ValkeyServer.stop(server)
@@ -133,7 +132,7 @@ defmodule ArqonBrain.StoreTest do
     File.rm_rf!(Path.join(context.tmp_dir, "appendonlydir"))
     File.rm_rf!(Path.join(context.tmp_dir, "appendonly.aof"))
     server = server(context, server.port)
-    assert_receive {:store, {:loaded, %{revocations: [_one, _two]}}}, 5_000
+    assert_receive {:store, {:loaded, %{revocations: [_one, _two]}}}
     await_stored(server, ["HLEN", "arqon:revocations"], 2)
     await_ok()
   end
@@ -141,11 +140,11 @@ defmodule ArqonBrain.StoreTest do
   test "Valkey that stands still blocks nobody and is noticed", context do
     server = server(context)
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
     OsProcess.signal(server.process, "STOP")
     began = System.monotonic_time(:millisecond)
     for n <- 1..1_000, do: Store.put_revocations([revocation("u#{n}")])
-    assert System.monotonic_time(:millisecond) - began < 1_000
+    assert System.monotonic_time(:millisecond) - began < 5_000
     await_reason("no answer in time")
     OsProcess.signal(server.process, "CONT")
     await_ok()
@@ -154,7 +153,7 @@ defmodule ArqonBrain.StoreTest do
 
   test "writers that are faster than the store are refused, and counted", _context do
     store(nil)
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
     pid = Process.whereis(Store)
     before = ArqonBrain.Metrics.get(:store_dropped_total, kind: :drop)
     :ok = :sys.suspend(pid)
@@ -164,7 +163,7 @@ defmodule ArqonBrain.StoreTest do
     assert waiting == 20_000
     assert ArqonBrain.Metrics.get(:store_dropped_total, kind: :drop) == before + 100
     Store.subscribe(self())
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
   end
 
   test "a password, and a wrong one", context do
@@ -183,7 +182,7 @@ defmodule ArqonBrain.StoreTest do
     await_reason("no such file")
     stop_supervised!(Store)
     store(ValkeyServer.config(server, user: "default", password_file: right))
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
     await_ok()
   end
 
@@ -197,7 +196,7 @@ defmodule ArqonBrain.StoreTest do
       ])
 
     store(ValkeyServer.config(server))
-    assert_receive {:store, {:loaded, _empty}}, 5_000
+    assert_receive {:store, {:loaded, _empty}}
     log = LogTap.start()
     Store.put_revocations([revocation("a")])
     await_reason("OOM")
@@ -215,7 +214,7 @@ defmodule ArqonBrain.StoreTest do
     "1" = to_string(ValkeyServer.run(server, ["RPUSH", "arqon:room:acme.lobby", "x"]))
     store(ValkeyServer.config(server))
     Store.generation("acme.lobby", 7)
-    assert_receive {:store, {:generation, "acme.lobby", 7}}, 5_000
+    assert_receive {:store, {:generation, "acme.lobby", 7}}
     assert ["x"] == ValkeyServer.run(server, ["LRANGE", "arqon:room:acme.lobby", "0", "9"])
   end
 end

@@ -125,7 +125,7 @@ defmodule ArqonBrain.BrainCase do
   end
 
   @doc "Waits until something is true, for what no message tells."
-  def await(fun, deadline \\ System.monotonic_time(:millisecond) + 5_000) do
+  def await(fun, deadline \\ System.monotonic_time(:millisecond) + 30_000) do
     cond do
       fun.() -> :ok
       System.monotonic_time(:millisecond) > deadline -> raise "it has not become true"

@@ -18,7 +18,7 @@ defmodule ArqonBrain.LogTap do
       receive do
         {^reference, lines} -> lines |> Enum.reverse() |> Enum.join("\n")
       after
-        5_000 -> raise "the lines cannot be had"
+        30_000 -> raise "the lines cannot be had"
       end
     end
   end

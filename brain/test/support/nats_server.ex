@@ -74,7 +74,7 @@ defmodule ArqonBrain.RawNats do
         {message, %{client | inbox: rest}}
 
       {_others, []} ->
-        {:ok, bytes} = :gen_tcp.recv(client.socket, 0, 10_000)
+        {:ok, bytes} = :gen_tcp.recv(client.socket, 0, 30_000)
         {:ok, messages, parser} = Parser.parse(client.parser, bytes)
         await(%{client | parser: parser, inbox: messages}, fits?)
     end

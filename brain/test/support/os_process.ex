@@ -26,7 +26,7 @@ defmodule ArqonBrain.OsProcess do
     receive do
       {^port, {:data, {:eol, "pid " <> pid}}} -> %__MODULE__{port: port, pid: pid}
     after
-      5_000 -> raise "#{program} did not start"
+      30_000 -> raise "#{program} did not start"
     end
   end
 
@@ -82,8 +82,8 @@ defmodule ArqonBrain.OsProcess do
     )
   end
 
-  @doc "Looks every 10 ms until the condition holds, at most ten seconds."
-  def wait_until(condition, what, left \\ 1_000) do
+  @doc "Looks every 10 ms until the condition holds, at most thirty seconds."
+  def wait_until(condition, what, left \\ 3_000) do
     cond do
       condition.() ->
         :ok

@@ -48,7 +48,7 @@ defmodule ArqonBrain.TestBrain do
     {:ok, pid} = GenServer.start(__MODULE__, config, name: __MODULE__)
     extra = [{"_test.clock." <> config.name, &take/2}]
     {:ok, _tree} = ArqonBrain.Application.serve(config, extra: extra)
-    connected(System.monotonic_time(:millisecond) + 10_000)
+    connected(System.monotonic_time(:millisecond) + 30_000)
     {:ok, pid}
   end
 

@@ -8,7 +8,7 @@ defmodule ArqonBrain.Nats.Handshake do
   alias ArqonBrain.Json
   alias ArqonBrain.Nats.{Auth, Commands, Parser, Transport}
 
-  @deadline_ms 3_000
+  @within_ms 3_000
 
   @type server :: {:tcp | :tls, host :: binary, port :: :inet.port_number()}
 
@@ -19,11 +19,11 @@ defmodule ArqonBrain.Nats.Handshake do
           payload_max: pos_integer
         }
 
-  @doc "Connects as `name`; `payload_max` bounds what is read."
-  @spec open(server, ArqonBrain.Config.spine(), binary, pos_integer) ::
+  @doc "Connects as `name`, within so many milliseconds; `payload_max` bounds what is read."
+  @spec open(server, ArqonBrain.Config.spine(), binary, pos_integer, pos_integer) ::
           {:ok, accepted} | {:error, binary}
-  def open({scheme, host, port}, spine, name, payload_max) do
-    until = now() + @deadline_ms
+  def open({scheme, host, port}, spine, name, payload_max, within_ms \\ @within_ms) do
+    until = now() + within_ms
 
     with {:ok, transport} <- Transport.connect(host, port, left(until)) do
       case accept(transport, scheme, host, spine, name, payload_max, until) do
