@@ -164,9 +164,9 @@ defmodule ArqonBrain.HttpTest do
   end
 
   test "an address that cannot be had is named" do
-    port = Http.Server.port()
     stop_supervised!(Http.Server)
-    {:ok, taken} = :gen_tcp.listen(port, ip: {127, 0, 0, 1})
+    {:ok, taken} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(taken)
     Process.flag(:trap_exit, true)
     assert {:error, reason} = Http.Server.start_link(listen: {"127.0.0.1", port})
     assert reason == "admin_listen: 127.0.0.1:#{port}: address already in use"

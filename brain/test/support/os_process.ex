@@ -62,12 +62,22 @@ defmodule ArqonBrain.OsProcess do
     end
   end
 
-  @doc "A port of the loopback address that is free now."
+  @doc """
+  A port of the loopback address that is free now, also for a server that is started anew there.
+
+  It is none that the system gives to outgoing connections: one of those could take it at any time.
+  """
   def free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :gen_tcp.close(socket)
-    port
+    port = Enum.random(10_000..30_000)
+
+    case :gen_tcp.listen(port, ip: {127, 0, 0, 1}) do
+      {:ok, socket} ->
+        :gen_tcp.close(socket)
+        port
+
+      {:error, _taken} ->
+        free_port()
+    end
   end
 
   @doc "Waits until somebody listens, whose log is in `folder`."
