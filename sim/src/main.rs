@@ -14,6 +14,7 @@ mod operate;
 mod picture;
 mod process;
 mod recorder;
+mod ring;
 mod run;
 mod shield_host;
 mod shim;

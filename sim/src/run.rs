@@ -185,13 +185,14 @@ fn header(order: &Order, task: &Task) -> anyhow::Result<Header> {
 /// By the defaults if the scenario's `[config]` is wrong: then the world says so.
 fn surroundings(scenario: &Scenario) -> Surroundings {
     let overlaid = crate::shield_host::config(Node::Brain(0), &scenario.config);
-    let presence = overlaid.unwrap_or_default().presence;
+    let arqon_shield::config::Config { presence, auth, .. } = overlaid.unwrap_or_default();
     let millis = arqon_proto::time::millis;
     Surroundings {
         brains: scenario.topology.brains,
         client_hosts: scenario.topology.client_hosts,
         lease_ms: millis(presence.lease),
         grace_ms: millis(presence.grace),
+        keys_ms: millis(auth.keys_interval),
     }
 }
 

@@ -10,6 +10,7 @@ use arqon_scenario::Node;
 use arqon_scenario::operate::Order;
 use arqon_scenario::rng::Rng;
 use arqon_shield::app::{Control, Env, Shield};
+use arqon_shield::auth::keeper;
 use arqon_shield::config::Config;
 use arqon_shield::embedded::storing_peer;
 use arqon_shield::env::Entropy;
@@ -22,6 +23,7 @@ use crate::net::{PORT, SimListener};
 use crate::operate::{Desk, desk};
 use crate::process::Brake;
 use crate::recorder::Recorder;
+use crate::ring::{Ring, SimKeys};
 use crate::token;
 use crate::valkey::Line;
 
@@ -110,30 +112,39 @@ pub(crate) fn add_shield(
     number: u32,
     overlay: &toml::Table,
     recorder: &Recorder,
+    ring: Option<&Rc<Ring>>,
 ) -> anyhow::Result<ShieldHost> {
     let node = Node::Shield(number);
-    let config = config(node, overlay)?;
-    token::verifier()?; // So that the host below cannot fail by it.
+    let mut config = config(node, overlay)?;
+    if ring.is_some() {
+        config.auth.jwks_file = crate::ring::FILE.into();
+    }
+    token::verifier(ring)?; // So that the host below cannot fail by it.
     let (clock, brake) = (SimClock::default(), Brake::default());
     let running = Rc::new(RefCell::new(None));
     let egress_bytes_max = config.limits.egress_bytes_max.bytes() as u64;
     let (of_host, its_brake) = (clock.clone(), brake.clone());
     let host = ShieldHost { number, clock, egress_bytes_max, brake, running: Rc::clone(&running) };
     let entropy = Rc::new(RefCell::new(entropies(seed, node)));
-    let recorder = recorder.clone();
+    let (recorder, ring) = (recorder.clone(), ring.cloned());
     sim.host(node.to_string(), move || {
         let (config, clock, recorder) = (config.clone(), of_host.clone(), recorder.clone());
         let (entropy, running, brake) = (Rc::clone(&entropy), Rc::clone(&running), its_brake.clone());
+        let ring = ring.clone();
         async move {
             let listener = turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?;
-            let verifier = token::verifier()?;
+            let verifier = token::verifier(ring.as_ref())?;
             let process = async {
                 let spine = crate::spine_link::connect(entropy.borrow_mut()());
-                let entropy = Rc::clone(&entropy);
-                let entropy = Box::new(move || entropy.borrow_mut()());
-                let shield =
-                    Shield::assemble(config, verifier, Env { clock: Arc::new(clock), entropy, spine });
+                let drawn = Rc::clone(&entropy);
+                let drawn = Box::new(move || drawn.borrow_mut()());
+                let env = Env { clock: Arc::new(clock), entropy: drawn, spine };
+                let shield = Shield::assemble(config, verifier, env);
                 let control = shield.control.clone();
+                if let Some(ring) = ring {
+                    let chance = entropy.borrow_mut()();
+                    tokio::task::spawn_local(keeper::keep(control.clone(), SimKeys(ring), chance));
+                }
                 let (desk, orders) = desk(control.clone(), recorder);
                 running.replace(Some((control.clone(), desk)));
                 tokio::task::spawn_local(orders);

@@ -18,6 +18,7 @@ use crate::links::Links;
 use crate::net::SimGround;
 use crate::process::Brake;
 use crate::recorder::Recorder;
+use crate::ring::Ring;
 use crate::shield_host::{ShieldHost, add_brain, add_shield};
 use crate::token::Mint;
 use crate::valkey::Valkey;
@@ -43,6 +44,8 @@ struct World<'a> {
     /// Orders that no Shield could take yet.
     orders: VecDeque<Order>,
     recorder: Recorder,
+    /// The keys of tokens, if the plan exchanges them.
+    ring: Option<Rc<Ring>>,
     /// How far off each Shield's wall clock is, as it was written down.
     offsets: Vec<i64>,
     /// The fullest egress queue that was written down, for each Shield.
@@ -68,9 +71,10 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         brakes.insert(node, add_brain(&mut sim, plan.seed, number, &scenario.config, line)?);
         nodes.push(node);
     }
+    let ring = plan.rotates_keys().then(|| Ring::new(scenario)).transpose()?.map(Rc::new);
     let mut shields = Vec::new();
     for number in 0..topology.shields {
-        let shield = add_shield(&mut sim, plan.seed, number, &scenario.config, &recorder)?;
+        let shield = add_shield(&mut sim, plan.seed, number, &scenario.config, &recorder, ring.as_ref())?;
         brakes.insert(Node::Shield(number), shield.brake.clone());
         nodes.push(Node::Shield(number));
         shields.push(shield);
@@ -80,7 +84,7 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
         seed: plan.seed,
         shields: topology.shields,
         views_ms: views_ms(plan),
-        mint: Rc::new(Mint::new()?),
+        mint: Rc::new(Mint::new(ring.as_ref())?),
         recorder: recorder.clone(),
     });
     for host in 0..topology.client_hosts {
@@ -91,7 +95,8 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
     let (peaks, readiness) = (vec![0; shields.len()], vec![(true, None); shields.len()]);
     let links = Links::new(nodes, topology, plan.seed, broker, valkey);
     let (offsets, orders) = (vec![0; shields.len()], VecDeque::new());
-    let mut world = World { sim, ops, links, shields, brakes, orders, recorder, offsets, peaks, readiness };
+    let mut world =
+        World { sim, ops, links, shields, brakes, orders, recorder, ring, offsets, peaks, readiness };
     world.run(plan)?;
     Ok(world.recorder.finish())
 }
@@ -215,6 +220,9 @@ impl World<'_> {
     /// What a fault does to processes and clocks.
     fn befall(&mut self, fault: &Active, now_ms: u64) {
         let Active { broken, strength } = fault;
+        if let Some(ring) = self.ring.iter().find(|_| broken.kind == FaultKind::RotateKeys) {
+            ring.add(broken.number, now_ms);
+        }
         let shield = self.shields.iter().find(|shield| broken.node == Some(Node::Shield(shield.number)));
         match (broken.kind, shield, broken.node) {
             (FaultKind::Terminate, Some(shield), _) => shield.terminate(),
@@ -228,6 +236,9 @@ impl World<'_> {
     }
 
     fn relieve(&mut self, fault: &Active, now_ms: u64) {
+        if let Some(ring) = self.ring.iter().find(|_| fault.broken.kind == FaultKind::RotateKeys) {
+            ring.remove(fault.broken.number, now_ms);
+        }
         let node = fault.broken.node;
         let shield = self.shields.iter().find(|shield| node == Some(Node::Shield(shield.number)));
         match (fault.broken.kind, shield) {

@@ -325,8 +325,9 @@ pub(crate) enum Render {
 }
 
 fn parse_algorithm(name: &str) -> Result<Algorithm, String> {
-    const ALL: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+    const ALL: [Algorithm; 5] =
+        [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
     ALL.into_iter()
         .find(|algorithm| algorithm.name() == name)
-        .ok_or_else(|| "expected HS256, RS256, ES256 or EdDSA".to_owned())
+        .ok_or_else(|| "expected HS256, RS256, ES256, ES384 or EdDSA".to_owned())
 }

@@ -68,6 +68,10 @@ bugs! {
         ["ready_follows_spine" in "spine_frozen"];
     RefreshKeepsEnd "refresh_keeps_end" "A refresh is answered, and the old token's end stays in force."
         ["no_early_expiry" in "token_expiry_skew"];
+    RefreshTakesAnybody "refresh_takes_anybody" "A refresh with the token of another user makes the session that user's."
+        ["identity_is_kept" in "hostile_clients"];
+    RemovedKeyStays "removed_key_stays" "A key that was removed is still believed."
+        ["removed_key_is_refused" in "key_rotation"];
     ResurrectOld "resurrect_old" "An old join that comes after its leave shows the session again."
         ["left_once" in "brain_cut"];
     ReuseStamps "reuse_stamps" "Stamps begin anew when the spine comes back."
@@ -76,6 +80,8 @@ bugs! {
         ["closed_with" in "valkey_down"];
     RevokedLivesOn "revoked_lives_on" "A revocation refuses tokens, and ends no session."
         ["revoked_is_out" in "revoked"];
+    RotationDropsClients "rotation_drops_clients" "Keys are exchanged by a drain, as if it took a new process."
+        ["rotation_drops_nobody" in "key_rotation"];
     SkipExpiry "skip_expiry" "A token never runs out."
         ["no_publish_after_expiry" in "token_expiry_skew"];
     SkipPublishGrant "skip_publish_grant" "A publish needs no grant."

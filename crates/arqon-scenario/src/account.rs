@@ -215,7 +215,8 @@ mod tests {
 
     fn account(history: Vec<Record>) -> Account {
         let plan = compile(&Scenario::parse(TEXT).expect("the test's scenario is good"), 1);
-        let surroundings = Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000 };
+        let surroundings =
+            Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000, keys_ms: 60_000 };
         Account { header: Header::new(Target::Local, "a.toml", TEXT, &plan, surroundings), history }
     }
 

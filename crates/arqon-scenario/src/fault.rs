@@ -21,7 +21,7 @@ pub struct Fault {
     pub r#for: Option<Span>,
     /// What.
     pub r#do: FaultKind,
-    /// Where; not for what befalls the spine or Valkey as a whole, and `drop_all`.
+    /// Where; not for what befalls the spine, Valkey or keys as a whole, and `drop_all`.
     pub node: Option<Node>,
     /// The other end of what befalls a link, or of `unheard`; without it: every other node.
     pub peer: Option<Node>,
@@ -107,6 +107,8 @@ pub enum FaultKind {
     DropAll,
     /// No Brain reaches Valkey; what is written there stays.
     ValkeyDown,
+    /// A new key of tokens is published, and signs once every Shield has had the time to read it; the old one is removed at the end.
+    RotateKeys,
 }
 
 impl FaultKind {
@@ -119,9 +121,12 @@ impl FaultKind {
     /// Which nodes it can befall.
     fn fits(self, node: Option<Node>) -> bool {
         match self {
-            Self::SpineDown | Self::SpineFrozen | Self::SpineSplit | Self::DropAll | Self::ValkeyDown => {
-                node.is_none()
-            }
+            Self::SpineDown
+            | Self::SpineFrozen
+            | Self::SpineSplit
+            | Self::DropAll
+            | Self::ValkeyDown
+            | Self::RotateKeys => node.is_none(),
             Self::ClockSkew | Self::ClockDrift | Self::Terminate => matches!(node, Some(Node::Shield(_))),
             Self::Crash | Self::Kill | Self::SpinePartition | Self::Unheard => on_spine(node),
             Self::Pause => matches!(node, Some(Node::Shield(_) | Node::Brain(_) | Node::Client(_))),
@@ -252,6 +257,7 @@ mod tests {
             fault(FaultKind::Pause, c0, None),
             fault(FaultKind::Kill, b0, None),
             fault(FaultKind::ValkeyDown, None, None),
+            fault(FaultKind::RotateKeys, None, None),
             fault(FaultKind::Partition, b0, valkey),
             Fault { latency_ms: 2_000, ..fault(FaultKind::SlowLink, s0, spine) },
             Fault { loss_per_mille: 10, ..fault(FaultKind::LossyLink, c0, None) },
@@ -267,6 +273,7 @@ mod tests {
             fault(FaultKind::Pause, spine, None),
             fault(FaultKind::Kill, c0, None),
             fault(FaultKind::ValkeyDown, b0, None),
+            fault(FaultKind::RotateKeys, s0, None),
             fault(FaultKind::Hold, s0, valkey),
             fault(FaultKind::Crash, s0, c0),
             fault(FaultKind::SlowLink, s0, None),

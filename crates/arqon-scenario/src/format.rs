@@ -157,6 +157,9 @@ pub struct Cohort {
     /// Whether they ask for a new token's validity before the old one ends.
     #[serde(default = "yes")]
     pub refresh: bool,
+    /// Whether they always come with the token that they were given first.
+    #[serde(default)]
+    pub keep_token: bool,
     /// Whether they play by the rules.
     #[serde(default)]
     pub kind: ActorKind,

@@ -60,6 +60,9 @@ pub struct Record {
     /// invoke connect and refresh: when the token ends, on the wall clock.
     #[serde(skip_serializing_if = "is_default")]
     pub expires_ms: Option<u64>,
+    /// invoke connect and refresh: which key signed the token: 0 at first, then that of the first rotation, and so on. Absent where keys stay.
+    #[serde(skip_serializing_if = "is_default")]
+    pub key: Option<u32>,
     /// world skew: how far that Shield's wall clock is off from now on.
     #[serde(skip_serializing_if = "is_default")]
     pub offset_ms: i64,
@@ -69,7 +72,7 @@ pub struct Record {
     /// invoke subscribe: does not want its own publications.
     #[serde(skip_serializing_if = "is_default")]
     pub no_echo: bool,
-    /// invoke connect: who it is in presence. presence: who is there.
+    /// invoke connect: who it is in presence. invoke refresh: whose token it is, if it is another's. presence: who is there.
     #[serde(skip_serializing_if = "is_default")]
     pub users: Option<Vec<String>>,
     /// presence stale: whether presence may be out of date.

@@ -173,7 +173,8 @@ rss_per_socket_max = { local = "64KiB" }
     /// Two actors; the first publishes ten times and the second gets each after so many milliseconds, or never.
     fn account(target: Target, after_ms: &[Option<u64>]) -> Account {
         let scenario = Scenario::parse(TEXT).expect("the test's scenario is good");
-        let surroundings = Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000 };
+        let surroundings =
+            Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000, keys_ms: 60_000 };
         let header = Header::new(target, "t.toml", TEXT, &compile(&scenario, 1), surroundings);
         let mut history = Vec::new();
         for actor in 1..=2 {

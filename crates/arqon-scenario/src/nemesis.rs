@@ -132,6 +132,7 @@ fn one(kind: FaultKind, topology: &Topology, t_ms: u64, for_ms: u64, rng: &mut R
         | FaultKind::SpineFrozen
         | FaultKind::DropAll
         | FaultKind::ValkeyDown
+        | FaultKind::RotateKeys
         | FaultKind::Kill => {}
     }
     match kind {
@@ -172,6 +173,7 @@ mod tests {
         FaultKind::ClockDrift,
         FaultKind::DropAll,
         FaultKind::ValkeyDown,
+        FaultKind::RotateKeys,
     ];
 
     fn nemesis(max_active: u32) -> Nemesis {

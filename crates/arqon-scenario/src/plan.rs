@@ -71,6 +71,9 @@ pub struct Actor {
     /// Whether it goes for good when its connection is lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fickle: bool,
+    /// Whether it always comes with its first token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_token: bool,
 }
 
 /// One operation.
@@ -150,6 +153,15 @@ pub enum Do {
     },
 }
 
+impl Plan {
+    /// Whether the keys of tokens are exchanged.
+    #[must_use]
+    pub fn rotates_keys(&self) -> bool {
+        let rotates = |op: &Op| matches!(op.r#do, Do::Fault { kind: FaultKind::RotateKeys, .. });
+        self.ops.iter().any(rotates)
+    }
+}
+
 /// Expands a scenario with a seed.
 #[must_use]
 pub fn compile(scenario: &Scenario, seed: u64) -> Plan {
@@ -227,6 +239,7 @@ fn cast(scenario: &Scenario, cohort: &Cohort, index: u32, before: usize, rng: &m
         refresh: cohort.refresh,
         hostile: cohort.kind == ActorKind::Hostile,
         fickle: !cohort.returns,
+        keep_token: cohort.keep_token,
     }
 }
 

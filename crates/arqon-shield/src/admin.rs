@@ -109,6 +109,12 @@ impl Status {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).insert(check.name, check);
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Tells the time since the start, in milliseconds. Whoever owns a clock calls it, about once a second.
     pub fn tick(&self, uptime_ms: u64) {
         self.uptime_ms.store(uptime_ms, Ordering::Relaxed);

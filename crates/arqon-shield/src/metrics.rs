@@ -50,6 +50,18 @@ pub enum Counter {
     SpineConnects,
     SpineDropped,
     SpineRefused,
+    KeyReads(KeyRead),
+}
+
+/// What became of keys that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRead {
+    /// They are in force.
+    Exchanged,
+    /// They were in force before.
+    Same,
+    /// They cannot be used.
+    Refused,
 }
 
 /// What became of an upgrade request.
@@ -147,6 +159,7 @@ impl Counter {
             Self::SpineConnects => (18, 0),
             Self::SpineDropped => (19, 0),
             Self::SpineRefused => (20, 0),
+            Self::KeyReads(result) => (21, result as usize),
         }
     }
 

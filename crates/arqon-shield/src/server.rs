@@ -15,6 +15,7 @@ use crate::admin;
 use crate::admin_port;
 use crate::api;
 use crate::app::{Addresses, Control, Env, HubPart, ShardPart, Shield, accept};
+use crate::auth::keeper::{self, SystemKeys};
 use crate::auth::{KeyError, Keys, Verifier};
 use crate::config::{Config, SpineKind};
 use crate::embedded;
@@ -62,26 +63,31 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// See [`StartError`]; nothing keeps running after one.
 pub fn start(config: Config, verifier: Verifier, base: &Path) -> Result<Running, StartError> {
+    let keys = Some(SystemKeys::new(&config.auth, base.to_owned()));
     if config.spine.kind == SpineKind::Memory {
-        return start_embedded(config, verifier);
+        return start_alone(config, verifier, keys);
     }
     let settings = NatsSettings::new(&config.spine, config.shield.id.as_str(), base)?;
     let (messages, bytes) = queues(&config);
     let spine = NatsSpine::new(settings, messages, bytes, Box::new(SystemEntropy));
-    start_over(config, verifier, spine, |_| (std::future::pending(), ()))
+    start_over(config, verifier, keys, spine, |_| (std::future::pending(), ()))
 }
 
 /// Starts an embedded bus: a Shield, the in-process spine, and the presence model as a peer on it.
 ///
-/// Returns when it accepts clients.
+/// Returns when it accepts clients. It keeps the keys that it is given.
 ///
 /// # Errors
 /// See [`StartError`]; nothing keeps running after one.
 pub fn start_embedded(config: Config, verifier: Verifier) -> Result<Running, StartError> {
+    start_alone(config, verifier, None)
+}
+
+fn start_alone(config: Config, verifier: Verifier, keys: Option<SystemKeys>) -> Result<Running, StartError> {
     let broker = MemoryBroker::new();
     let (messages, bytes) = queues(&config);
     let spine = broker.connect(messages, bytes);
-    start_over(config, verifier, spine, move |config| {
+    start_over(config, verifier, keys, spine, move |config| {
         let name = ShieldId::parse("embedded").expect("a literal that fits the grammar");
         let peer = broker.connect(messages, bytes);
         (embedded::presence_peer(config, name, peer, SystemClock::start(), Box::new(SystemEntropy)), broker)
@@ -93,7 +99,7 @@ fn queues(config: &Config) -> (usize, usize) {
     (config.spine.queue_messages_max as usize, config.spine.queue_bytes_max.bytes())
 }
 
-/// Loads the keys that the configuration names.
+/// Loads the keys that the configuration names in files; those of a URL come later.
 ///
 /// # Errors
 /// A key file that cannot be read or does not fit its algorithm.
@@ -106,6 +112,7 @@ pub fn verifier(config: &Config, base: &Path) -> Result<Verifier, KeyError> {
 fn start_over<P, F, G>(
     mut config: Config,
     verifier: Verifier,
+    keys: Option<SystemKeys>,
     spine: P,
     peer: impl FnOnce(&Config) -> (F, G) + Send + 'static,
 ) -> Result<Running, StartError>
@@ -147,7 +154,7 @@ where
             threads.push(thread("shard", run)?);
         }
     }
-    let run = move || run_hub(hub, admin, control, drained, move || peer(&config));
+    let run = move || run_hub(hub, admin, control, drained, keys, move || peer(&config));
     threads.push(match first {
         // On one core, a thread more would be nothing but switches between the two with every publication.
         Some(shard) => thread("shard", move || async move {
@@ -172,12 +179,13 @@ async fn run_shard(part: ShardPart, listener: Socket, control: Control, done: on
     let _ = accepting.await;
 }
 
-/// The hub, the admin port and the presence peer: none of them is busy.
+/// The hub, the admin port, the presence peer and who keeps the keys: none of them is busy.
 async fn run_hub<P, F, G>(
     hub: HubPart<P>,
     admin: Socket,
     control: Control,
     drained: Vec<oneshot::Receiver<()>>,
+    keys: Option<SystemKeys>,
     peer: impl FnOnce() -> (F, G),
 ) where
     P: Spine,
@@ -195,12 +203,17 @@ async fn run_hub<P, F, G>(
         ordered.drain_ordered().await;
         ordered.drain();
     });
+    let keys = keys.map(|keys| {
+        let kept = keeper::keep(control.clone(), keys, Box::new(SystemEntropy));
+        tokio::task::spawn_local(kept)
+    });
     for shard in drained {
         let _ = shard.await;
     }
     control.stop();
     let _ = hub.await;
     orders.abort();
+    keys.inspect(tokio::task::JoinHandle::abort);
     peer.abort();
     let _ = admin.await;
     drop(broker);

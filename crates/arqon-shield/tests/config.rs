@@ -352,3 +352,25 @@ fn a_store_without_an_address_or_with_half_a_login_is_refused() {
     assert_eq!(config.valkey.host_and_port(), Ok(Some(("::1", 6379))));
     assert_eq!(Config::default().valkey.host_and_port(), Ok(None));
 }
+
+#[test]
+fn where_keys_come_from_must_make_sense() {
+    for (text, says) in [
+        ("jwks_url = \"ftp://id.example.com/keys\"", "auth.jwks_url: expected https:// or http://"),
+        (
+            "jwks_url = \"https://me:secret@id.example.com/\"",
+            "auth.jwks_url: it may hold neither user nor password",
+        ),
+        ("jwks_ca_file = \"ca.pem\"", "auth.jwks_ca_file is set but auth.jwks_url is not"),
+        ("jwks_url = \"http://id/\"\njwks_ca_file = \"ca.pem\"", "auth.jwks_url is http"),
+        ("keys_interval = \"1s\"", "auth.keys_floor is 10s but auth.keys_interval is 1s"),
+        ("keys_floor = \"0s\"", "auth.keys_floor is 0s"),
+        ("keys_within = \"0s\"", "auth.keys_within is 0s"),
+    ] {
+        let complaint = complaint(&format!("[auth]\n{text}\n"));
+        assert!(complaint.contains(says) && !complaint.contains("secret"), "{text}: {complaint}");
+    }
+    parsed(
+        "[auth]\njwks_url = \"https://id.example.com/keys\"\njwks_ca_file = \"ca.pem\"\nkeys_interval = \"10s\"\n",
+    );
+}

@@ -11,15 +11,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use arqon_client::{Backoff, Carrier, Connection, Next, Options, RequestError};
+use arqon_client::{Backoff, Carrier, Closed, Connection, Event, Next, Options, RequestError};
 use arqon_proto::message::Encoding;
 use arqon_scenario::format::{Encoding as Written, FaultKind};
 use arqon_scenario::plan::{Actor, Do, Op, Plan};
 use arqon_scenario::rng::Rng;
 use arqon_scenario::{Kind, Record, What};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::recorder::Recorder;
-use crate::token::Mint;
+use crate::token::{Mint, Token};
 pub(crate) use ground::Ground;
 use session::Pending;
 use view::View;
@@ -74,6 +75,8 @@ pub(crate) struct Client<G> {
     conn: u32,
     shield: u32,
     seen_views: bool,
+    /// The first token, of who keeps it.
+    kept: Option<Token>,
     // Of the connection under way:
     last_id: u32,
     pending: BTreeMap<u32, Pending>,
@@ -103,6 +106,7 @@ impl<G: Ground> Client<G> {
             conn: 0,
             shield: me.shield,
             seen_views: false,
+            kept: None,
             last_id: 0,
             pending: BTreeMap::new(),
             joined: BTreeMap::new(),
@@ -182,7 +186,11 @@ impl<G: Ground> Client<G> {
     /// Upgrades and connects.
     async fn open(&mut self) -> Result<Connection<G::Stream>, (Next, String, Option<u16>)> {
         let stopped = |error: anyhow::Error| (Next::Stop, error.to_string(), None);
-        let token = self.stage.mint.token(&self.me, self.now_ms()).map_err(stopped)?;
+        let token = match &self.kept {
+            Some(kept) => kept.clone(),
+            None => self.stage.mint.token(&self.me, self.now_ms()).map_err(stopped)?,
+        };
+        self.kept = self.me.keep_token.then(|| token.clone());
         let mut options = Options::new(self.stage.ground.authority(self.shield)).with_token(&token.text);
         options.encoding = encoding(&self.me);
         options.carrier = [Carrier::Header, Carrier::Subprotocol, Carrier::Command][self.me.id as usize % 3];
@@ -194,6 +202,7 @@ impl<G: Ground> Client<G> {
             users: Some(vec![self.me.user.clone()]),
             shield: Some(self.shield),
             expires_ms: Some(token.expires_ms),
+            key: token.key,
             ..self.record(Kind::Invoke, What::Connect).id(1)
         });
         let random = self.rng.next_u64();
@@ -218,9 +227,22 @@ impl<G: Ground> Client<G> {
             }
             Err(RequestError::Refused(refusal)) => {
                 self.write(self.record(Kind::Fail, What::Connect).id(1).code(refusal.code.number()));
-                Err((self.backoff.after_unreachable(random), refusal.to_string(), None))
+                // Who is refused is closed then, with a code of its own.
+                let Ok(closed) = tokio::time::timeout(PATIENCE, end(&mut connection)).await else {
+                    return Err((self.backoff.after_unreachable(random), refusal.to_string(), None));
+                };
+                Err((self.backoff.after_close(&closed, random), refusal.to_string(), Some(closed.code)))
             }
             Err(error) => Err((self.backoff.after_unreachable(random), error.to_string(), None)),
+        }
+    }
+}
+
+/// Reads on to the end of a connection.
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Connection<S>) -> Closed {
+    loop {
+        if let Event::Closed(closed) = connection.next().await {
+            return closed;
         }
     }
 }

@@ -224,8 +224,14 @@ impl<G: Ground> Client<G> {
     }
 
     async fn refresh(&mut self, conn: &mut Conn<G>) -> Result<(), End> {
-        let Ok(token) = self.stage.mint.token(&self.me, self.now_ms()) else { return Ok(()) };
-        let ask = Record { expires_ms: Some(token.expires_ms), ..self.record(Kind::Invoke, What::Refresh) };
+        let mut who = self.me.clone();
+        if who.hostile {
+            who.user.push_str(".another");
+        }
+        let Ok(token) = self.stage.mint.token(&who, self.now_ms()) else { return Ok(()) };
+        let users = who.hostile.then(|| vec![who.user]);
+        let (expires_ms, key) = (Some(token.expires_ms), token.key);
+        let ask = Record { expires_ms, key, users, ..self.record(Kind::Invoke, What::Refresh) };
         self.send(conn, ask, CommandBody::Refresh { token: Cow::Owned(token.text) }).await
     }
 

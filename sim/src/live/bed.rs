@@ -12,12 +12,14 @@ use arqon_scenario::format::Scenario;
 use arqon_scenario::plan::Plan;
 use arqon_scenario::{Node, Target};
 use arqon_stack::{Part, Peer, Programs, Stack, StackError, StackOptions};
+use tempfile::TempDir;
 
 use super::broker::{Broker, Door};
 use super::chance::Chance;
 use super::ground::Doors;
 use super::local::{self, Local};
 use super::proxy::{Proxy, Upstream};
+use crate::ring::{self, Ring};
 use crate::spine::Hand;
 use crate::token::Mint;
 
@@ -29,6 +31,8 @@ pub(crate) type Link = (Node, Node);
 pub(crate) struct Bed {
     pub(crate) proxies: BTreeMap<Link, Proxy>,
     pub(crate) parts: Parts,
+    /// The keys of tokens and where they are published, if the plan exchanges them.
+    keys: Option<(Rc<Ring>, TempDir)>,
 }
 
 /// What the target has.
@@ -73,11 +77,14 @@ impl Bed {
         hand: Hand,
     ) -> anyhow::Result<Self> {
         let links = Links { seed: plan.seed, proxies: Rc::default() };
+        let mut scenario = scenario.clone();
+        let keys = plan.rotates_keys().then(|| published(&mut scenario)).transpose()?;
+        let scenario = &scenario;
         let parts = match target {
             Target::Stack => Parts::Stack(Box::new(stack(scenario, plant, &links).await?)),
             _ => Parts::Local(Local::start(scenario, plant, &links, Broker::start(hand)).await?),
         };
-        let bed = Self { proxies: BTreeMap::new(), parts };
+        let bed = Self { proxies: BTreeMap::new(), parts, keys };
         for host in 0..scenario.topology.client_hosts {
             for shield in 0..scenario.topology.shields {
                 let upstream = Upstream::Tcp(bed.clients(shield)?);
@@ -137,8 +144,18 @@ impl Bed {
         rss
     }
 
+    /// Changes the keys of tokens, if they are exchanged at all, and publishes them.
+    pub(crate) fn publish_keys(&self, change: impl FnOnce(&Ring)) -> anyhow::Result<()> {
+        let Some((ring, folder)) = &self.keys else { return Ok(()) };
+        change(ring);
+        ring.write(folder.path())
+    }
+
     /// Signs tokens that these Shields take; the plan begins at this moment of the wall clock.
     pub(crate) fn mint(&self, began_ms: u64) -> anyhow::Result<Mint> {
+        if let Some((ring, _)) = &self.keys {
+            return Ok(Mint::by(ring, began_ms));
+        }
         match &self.parts {
             Parts::Local(_) => Mint::with(local::KID, local::SECRET, began_ms),
             Parts::Stack(stack) => {
@@ -156,6 +173,14 @@ impl Bed {
             Parts::Stack(stack) => stack.folder(),
         }
     }
+}
+
+/// Publishes the first key of tokens, and tells Shields where.
+fn published(scenario: &mut Scenario) -> anyhow::Result<(Rc<Ring>, TempDir)> {
+    let (ring, folder) = (Ring::new(scenario)?, tempfile::tempdir().context("a folder")?);
+    ring.write(folder.path())?;
+    ring::configure(&mut scenario.config, &folder.path().join(ring::FILE));
+    Ok((Rc::new(ring), folder))
 }
 
 /// What runs a Shield: the program that ships, which lies beside this one. With a bug it is this one: the other knows none.

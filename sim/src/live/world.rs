@@ -192,6 +192,10 @@ impl World<'_> {
                 Parts::Local(local) => local.broker.hand.freeze(true),
                 Parts::Stack(stack) => stack.nats.freeze().await?,
             },
+            FaultKind::RotateKeys => {
+                let now_ms = self.ground.now_ms();
+                self.bed.publish_keys(|ring| ring.add(fault.number, now_ms))?;
+            }
             FaultKind::ConnReset => {
                 for ((from, to), proxy) in &self.bed.proxies {
                     if effect::resets(fault, *from, *to) {
@@ -213,6 +217,10 @@ impl World<'_> {
     }
 
     async fn end(&mut self, fault: &Broken) -> anyhow::Result<()> {
+        if fault.kind == FaultKind::RotateKeys {
+            let now_ms = self.ground.now_ms();
+            return self.bed.publish_keys(|ring| ring.remove(fault.number, now_ms));
+        }
         let same = |other: &Active| other.broken.kind == fault.kind && other.broken.node == fault.node;
         if self.active.values().any(same) {
             // Another fault of the kind goes on.

@@ -208,7 +208,8 @@ impl Session {
             return Err(Refused::new(ErrorCode::TokenExpired, "the new token has run out already"));
         }
         if let Some(peer) = &mut self.peer {
-            if (&fresh.tenant, &fresh.user) != (&peer.identity.tenant, &peer.identity.user) {
+            let same = (&fresh.tenant, &fresh.user) == (&peer.identity.tenant, &peer.identity.user);
+            if !same && !planted::is(Bug::RefreshTakesAnybody) {
                 return Err(Refused::new(ErrorCode::IdentityChanged, "a refresh keeps tenant and user"));
             }
             let old_end = peer.identity.expires_wall_ms;

@@ -41,6 +41,8 @@ pub(super) struct Token {
     pub(super) invoke_ms: u64,
     pub(super) ok_ms: Option<u64>,
     pub(super) expires_ms: u64,
+    /// Which key signed it, where keys are exchanged.
+    pub(super) key: Option<u32>,
 }
 
 /// One membership of a connection in a room. A stretch that never was acked has no `ok_ms`.
@@ -82,7 +84,7 @@ impl<'h> Index<'h> {
             return;
         }
         let conn = self.conns.entry((r.actor, r.conn)).or_default();
-        let token = |expires_ms| Token { id: r.id, invoke_ms: r.t_ms, ok_ms: None, expires_ms };
+        let token = |expires_ms| Token { id: r.id, invoke_ms: r.t_ms, ok_ms: None, expires_ms, key: r.key };
         match (r.kind, r.what) {
             (Kind::Invoke, What::Connect) => {
                 conn.tenant = r.tenant.as_deref().unwrap_or_default();

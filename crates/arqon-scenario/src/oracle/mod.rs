@@ -7,6 +7,7 @@ mod delivery;
 mod expiry;
 mod grace;
 mod index;
+mod keys;
 mod liveness;
 mod membership;
 mod orders;
@@ -48,6 +49,9 @@ pub const SAFETY: &[&str] = &[
     "revoked_is_out",
     "graceful_drain",
     "stale_is_told",
+    "removed_key_is_refused",
+    "rotation_drops_nobody",
+    "identity_is_kept",
 ];
 /// Oracles that must hold some time after everything is well again.
 ///
@@ -139,6 +143,9 @@ pub struct Surroundings {
     pub lease_ms: u64,
     /// `presence.grace`, in milliseconds.
     pub grace_ms: u64,
+    /// `auth.keys_interval`, in milliseconds.
+    #[serde(default)]
+    pub keys_ms: u64,
 }
 
 /// Runs the checks that a scenario asks for.
@@ -175,6 +182,9 @@ fn safety(name: &str, case: Case<'_>, index: &Index<'_>) -> Vec<Violation> {
         "revoked_is_out" => orders::revoked_is_out(case, index),
         "graceful_drain" => orders::graceful_drain(case, index),
         "stale_is_told" => stale::stale_is_told(case, index),
+        "removed_key_is_refused" => keys::removed_key_is_refused(case, index),
+        "rotation_drops_nobody" => keys::rotation_drops_nobody(case, index),
+        "identity_is_kept" => keys::identity_is_kept(case.history, index),
         _ => Vec::new(),
     }
 }

@@ -6,8 +6,8 @@ use crate::plan::{EPOCH_MS, FORBIDDEN_ROOM};
 use crate::values::Span;
 
 /// One Brain, and everybody on one machine.
-const SURROUNDINGS: Surroundings =
-    Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000 };
+pub(super) const SURROUNDINGS: Surroundings =
+    Surroundings { brains: 1, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000, keys_ms: 60_000 };
 
 pub(super) fn rec(t_ms: u64, actor: u32, kind: Kind, what: What, id: u32) -> Record {
     Record::new(t_ms, actor, 1, kind, what).id(id)

@@ -65,7 +65,8 @@ fn judged(oracles: &[&str], more: &[Vec<Record>]) -> Vec<&'static str> {
             check.liveness.insert((*name).to_owned(), Span::exactly(2_000));
         }
     }
-    let surroundings = Surroundings { brains: 2, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000 };
+    let surroundings =
+        Surroundings { brains: 2, client_hosts: 1, lease_ms: 6_000, grace_ms: 5_000, keys_ms: 60_000 };
     let case = Case { history: &history, quiet_ms: END_MS, surroundings };
     let mut names: Vec<_> = judge(case, &check, &BTreeMap::new()).iter().map(|v| v.oracle).collect();
     names.dedup();

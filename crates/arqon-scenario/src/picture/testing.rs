@@ -62,7 +62,8 @@ pub(super) fn violation(t_ms: u64, what: &str) -> Violation {
 pub(super) fn account(mut history: Vec<Record>) -> Account {
     let scenario = Scenario::parse(SCENARIO).expect("the test's scenario is good");
     let plan = compile(&scenario, 1);
-    let surroundings = Surroundings { brains: 1, client_hosts: 3, lease_ms: 7_000, grace_ms: 2_000 };
+    let surroundings =
+        Surroundings { brains: 1, client_hosts: 3, lease_ms: 7_000, grace_ms: 2_000, keys_ms: 60_000 };
     history.sort_by_key(|r| r.t_ms);
     Account { header: Header::new(Target::Sim, "test.toml", SCENARIO, &plan, surroundings), history }
 }

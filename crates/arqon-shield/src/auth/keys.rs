@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use jsonwebtoken::{Algorithm as Jwa, DecodingKey, crypto};
 
+use super::jwks::{self, JwksError};
 use crate::config::{Algorithm, AuthConfig};
 
 /// RFC 7518, 3.2: a shorter secret than the hash is the weakest part.
 const SECRET_BYTES_MIN: usize = 32;
 /// The DER form of a 2048-bit public RSA key has 270 bytes, that of 1024 bits 140 (RFC 7518, 3.3 asks for 2048).
 const RSA_DER_BYTES_MIN: usize = 260;
-const ED25519_BYTES: usize = 32;
+pub(super) const ED25519_BYTES: usize = 32;
 
 /// The keys of a [`super::Verifier`]; `kid`s are unique.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Key {
     kid: String,
     algorithm: Algorithm,
     material: DecodingKey,
+    /// What it was made of, by which it is told from another one of its name.
+    content: Box<[u8]>,
 }
 
 /// Why a key cannot be used. Shows names and paths, never what is in a file.
@@ -51,8 +54,16 @@ pub enum KeyError {
     /// Two keys have one name.
     #[error("auth.keys: two keys have the kid {0:?}")]
     Twice(String),
+    /// The JWK Set of `auth.jwks_file` cannot be used.
+    #[error("auth.jwks_file: {}: {problem}", file.display())]
+    Jwks {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        problem: JwksError,
+    },
     /// There is none at all.
-    #[error("no [[auth.keys]]: every token would be refused; `arq auth` makes a key")]
+    #[error("no [[auth.keys]], jwks_file or jwks_url: every token would be refused; `arq auth` makes a key")]
     None,
 }
 
@@ -74,12 +85,12 @@ pub enum Unfit {
 }
 
 impl Keys {
-    /// Reads every key of the config; relative files are under `base_dir`, the folder of the config file.
+    /// Reads every key of the config that is in a file; relative files are under `base_dir`, the folder of the config file.
     ///
     /// # Errors
     /// No keys at all, or the first one that cannot be used.
     pub fn load(config: &AuthConfig, base_dir: &Path) -> Result<Self, KeyError> {
-        if config.keys.is_empty() {
+        if !config.has_key_files() && config.jwks_url.is_empty() {
             return Err(KeyError::None);
         }
         let mut keys = Self::default();
@@ -96,7 +107,35 @@ impl Keys {
             })?;
             keys.add(key)?;
         }
+        if !config.jwks_file.as_os_str().is_empty() {
+            let file = base_dir.join(&config.jwks_file);
+            let unfit = |problem| KeyError::Jwks { file: file.clone(), problem };
+            let document = jwks::read(&file).map_err(unfit)?;
+            keys = keys.with(&jwks::parse(&document).map_err(unfit)?)?;
+        }
         Ok(keys)
+    }
+
+    /// These and others together.
+    ///
+    /// # Errors
+    /// [`KeyError::Twice`] if both have a key of one name.
+    pub fn with(&self, others: &Self) -> Result<Self, KeyError> {
+        let mut all = self.clone();
+        others.0.iter().try_for_each(|key| all.add(key.clone()))?;
+        Ok(all)
+    }
+
+    /// These, and the others of other names.
+    pub(super) fn or(&self, others: &Self) -> Self {
+        let more = others.0.iter().filter(|other| self.get(&other.kid).is_none());
+        Self(self.0.iter().chain(more).cloned().collect())
+    }
+
+    /// The names of those that the others lack, or have otherwise.
+    pub(super) fn beyond<'a>(&'a self, others: &'a Self) -> impl Iterator<Item = &'a str> {
+        let lacks = |key: &&Key| others.get(&key.kid).is_none_or(|other| !other.is(key));
+        self.0.iter().filter(lacks).map(|key| key.kid.as_str())
     }
 
     /// Adds a key that was made in code, such as the one of `arq dev up`.
@@ -148,7 +187,7 @@ impl Key {
         let material = match algorithm {
             Algorithm::HS256 => DecodingKey::from_secret(secret(content)?),
             Algorithm::RS256 => DecodingKey::from_rsa_pem(content).map_err(not_public)?,
-            Algorithm::ES256 => DecodingKey::from_ec_pem(content).map_err(not_public)?,
+            Algorithm::ES256 | Algorithm::ES384 => DecodingKey::from_ec_pem(content).map_err(not_public)?,
             Algorithm::EdDSA => DecodingKey::from_ed_pem(content).map_err(not_public)?,
         };
         let length = material.try_get_as_bytes().map_err(not_public)?.len();
@@ -156,13 +195,32 @@ impl Key {
         if algorithm == Algorithm::EdDSA && length != ED25519_BYTES {
             return Err(Unfit::NotPublicKey(algorithm));
         }
-        let key = Self { kid: kid.to_owned(), algorithm, material };
-        // The library parses the key only when it is used: use it once, so that a bad one stops the start.
-        crypto::verify("", b"", &key.material, key.jwa()).map_err(not_public)?;
+        let key = Self::proven(kid, algorithm, material, content).ok_or(Unfit::NotPublicKey(algorithm))?;
         if algorithm == Algorithm::RS256 && length < RSA_DER_BYTES_MIN {
             return Err(Unfit::ShortRsa);
         }
         Ok(key)
+    }
+
+    /// The library parses a key only when it is used: uses it once, so that a bad one is refused now.
+    pub(super) fn proven(
+        kid: &str,
+        algorithm: Algorithm,
+        material: DecodingKey,
+        content: &[u8],
+    ) -> Option<Self> {
+        let key = Self { kid: kid.to_owned(), algorithm, material, content: content.into() };
+        crypto::verify("", b"", &key.material, key.jwa()).ok()?;
+        Some(key)
+    }
+
+    pub(super) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Whether both are the same key, and not two of one name.
+    fn is(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.content == other.content
     }
 
     /// The only algorithm it is used with.
@@ -186,6 +244,7 @@ pub(super) fn jwa(algorithm: Algorithm) -> Jwa {
         Algorithm::HS256 => Jwa::HS256,
         Algorithm::RS256 => Jwa::RS256,
         Algorithm::ES256 => Jwa::ES256,
+        Algorithm::ES384 => Jwa::ES384,
         Algorithm::EdDSA => Jwa::EdDSA,
     }
 }

@@ -1,7 +1,8 @@
 //! From a token to an [`Identity`], and nothing else: no I/O, no clock.
 //!
-//! [`Keys`] are read once at the start; a [`Verifier`] holds them with what else a token must say and is shared by all
-//! shards. [`Verifier::verify`] works in this order, so that nothing of a token is believed before its signature:
+//! A [`Verifier`] holds the [`Keys`] in force with what else a token must say, and is shared by all shards. Keys are exchanged while it is
+//! in use: all at once, and no shard ever waits for that. When and by what is decided by [`rotation`] and done by [`keeper`].
+//! [`Verifier::verify`] works in this order, so that nothing of a token is believed before its signature:
 //!
 //! 1. length and shape; 2. the header chooses a key by `kid`, and must name the algorithm *of that key* (a token never chooses
 //!    its algorithm: that is what `none` and HMAC with a public RSA key would need); 3. signature; 4. `aud`;
@@ -10,19 +11,27 @@
 //! [`sign`] is the other direction, for `arq auth gen` and tests.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::grant::Identity;
 use arqon_proto::time::{Now, millis};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 mod claims;
+mod fetch;
+mod jwks;
+pub mod keeper;
 mod keys;
+pub mod rotation;
 pub mod sign;
 
+pub use jwks::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, JwksError, parse as parse_jwks};
 pub use keys::{Key, KeyError, Keys};
 
 /// Bytes of the longest token. One with 64 grants has half of it; the least request header is as large.
@@ -53,7 +62,10 @@ impl AuthError {
 /// Checks tokens against keys, audience and time.
 #[derive(Debug)]
 pub struct Verifier {
-    keys: Keys,
+    /// Read without a lock, and without counting references that shards would fight over.
+    keys: ArcSwap<Keys>,
+    /// Told when a token names a key that is not there.
+    unknown: Notify,
     audience: String,
     leeway_ms: u64,
     require_kid: bool,
@@ -64,7 +76,32 @@ impl Verifier {
     /// With `require_kid`, a token without `kid` is refused; otherwise it is checked with the only key, if there is but one.
     #[must_use]
     pub fn new(keys: Keys, audience: &str, leeway: Duration, require_kid: bool) -> Self {
-        Self { keys, audience: audience.to_owned(), leeway_ms: millis(leeway), require_kid }
+        Self {
+            keys: ArcSwap::from_pointee(keys),
+            unknown: Notify::new(),
+            audience: audience.to_owned(),
+            leeway_ms: millis(leeway),
+            require_kid,
+        }
+    }
+
+    /// The keys in force.
+    #[must_use]
+    pub fn keys(&self) -> Arc<Keys> {
+        self.keys.load_full()
+    }
+
+    /// Puts other keys in force: each token is checked with all of them or none.
+    pub fn exchange(&self, keys: Keys) {
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// Waits until a token has named a key that is not there; one that has done so before counts.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn unknown_key(&self) {
+        self.unknown.notified().await;
     }
 
     /// Checks a token at one instant. Bounded work: [`TOKEN_BYTES_MAX`] bytes and one signature.
@@ -78,7 +115,8 @@ impl Verifier {
         }
         let parts = Parts::split(token)?;
         let header = parts.header()?;
-        let key = self.choose(header.kid.as_deref())?;
+        let keys = self.keys.load();
+        let key = self.choose(&keys, header.kid.as_deref())?;
         if header.alg != key.algorithm().name() {
             return Err(AuthError::unauthorized(format!(
                 "the token does not name {}, the algorithm of its key",
@@ -94,18 +132,20 @@ impl Verifier {
         claims.into_identity()
     }
 
-    fn choose(&self, kid: Option<&str>) -> Result<&Key, AuthError> {
+    fn choose<'k>(&self, keys: &'k Keys, kid: Option<&str>) -> Result<&'k Key, AuthError> {
         match kid {
-            Some(kid) => self
-                .keys
-                .get(kid)
-                .ok_or(AuthError::unauthorized("the token names a key (kid) that is unknown here")),
+            Some(kid) => keys.get(kid).ok_or_else(|| {
+                self.unknown.notify_one();
+                AuthError::unauthorized("the token names a key (kid) that is unknown here")
+            }),
             None if self.require_kid => {
                 Err(AuthError::unauthorized("the token names no key (kid), which is required"))
             }
-            None => self.keys.only().ok_or(AuthError::unauthorized(
-                "the token names no key (kid), and there is not exactly one to choose",
-            )),
+            None => keys.only().ok_or_else(|| {
+                AuthError::unauthorized(
+                    "the token names no key (kid), and there is not exactly one to choose",
+                )
+            }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Serialize;
 
@@ -84,10 +85,22 @@ impl SigningKey {
         let material = match algorithm {
             Algorithm::HS256 => EncodingKey::from_secret(secret(content)?),
             Algorithm::RS256 => EncodingKey::from_rsa_pem(content).map_err(not_private)?,
-            Algorithm::ES256 => EncodingKey::from_ec_pem(content).map_err(not_private)?,
+            Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(content).map_err(not_private)?,
             Algorithm::EdDSA => EncodingKey::from_ed_pem(content).map_err(not_private)?,
         };
         Ok(Self { kid: kid.to_owned(), algorithm, material })
+    }
+
+    /// Its public half, as a member of a JWK Set. None for a secret, which has no public half.
+    #[must_use]
+    pub fn jwk(&self) -> Option<serde_json::Value> {
+        if self.algorithm == Algorithm::HS256 {
+            return None;
+        }
+        let mut jwk = Jwk::from_encoding_key(&self.material, jwa(self.algorithm)).ok()?;
+        jwk.common.key_id = Some(self.kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        serde_json::to_value(jwk).ok()
     }
 }
 

@@ -217,6 +217,8 @@ impl Config {
             ("spine.tail_interval", self.spine.tail_interval),
             ("presence.lease", self.presence.lease),
             ("presence.diff_window", self.presence.diff_window),
+            ("auth.keys_floor", self.auth.keys_floor),
+            ("auth.keys_within", self.auth.keys_within),
         ] {
             rules.not_zero(key, time);
         }
@@ -297,6 +299,11 @@ impl Config {
             ("presence.lease", self.presence.lease),
             "members would expire before their join is told",
         );
+        rules.at_most(
+            ("auth.keys_floor", self.auth.keys_floor),
+            ("auth.keys_interval", self.auth.keys_interval),
+            "keys could not be read again that often",
+        );
         let presence = &self.presence;
         rules.at_most(
             ("presence.lease plus presence.grace", presence.lease.saturating_add(presence.grace)),
@@ -327,19 +334,8 @@ impl Config {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             rules.broken(&keys, message);
         }
-        if self.auth.audience.is_empty() {
-            rules.broken(
-                &["auth.audience"],
-                "auth.audience is empty: a token for any bus would be taken".to_owned(),
-            );
-        }
-        for (i, key) in self.auth.keys.iter().enumerate() {
-            let at = format!("auth.keys.{i}.kid");
-            if key.kid.is_empty() {
-                rules.broken(&[&at], format!("{at} is empty"));
-            } else if let Some(first) = self.auth.keys[..i].iter().position(|other| other.kid == key.kid) {
-                rules.broken(&[&at], format!("{at} is {:?} but so is auth.keys.{first}.kid", key.kid));
-            }
+        for (key, message) in self.auth.impossible() {
+            rules.broken(&[&key], message);
         }
         for (i, origin) in self.origin.allowed.iter().enumerate() {
             if !is_origin(origin) {

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+mod auth;
 mod brain;
 mod check;
 mod error;
@@ -22,6 +23,7 @@ mod tables;
 mod text;
 mod units;
 
+pub(crate) use auth::JwksAddress;
 pub use brain::{BrainTable, ValkeyConfig};
 pub(crate) use check::nearest;
 pub use error::{ConfigError, Problem};

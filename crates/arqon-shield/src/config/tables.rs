@@ -47,6 +47,25 @@ section! {
         /// Whether a token must name its key (`kid`). Default true. With false a token without `kid` is checked with the only key; with
         /// several keys it is refused all the same, because trying them in turn would let the sender choose.
         require_kid: bool = true,
+        /// File with a JWK Set (RFC 7517), relative to this file; its keys count beside `[[auth.keys]]`. Default "": none. RSA (RS256), EC
+        /// P-256 and P-384, and Ed25519. A set with a secret (`oct`) or a private key in it is refused.
+        jwks_file: PathBuf = PathBuf::new(),
+        /// URL of a JWK Set, `https://` or, where nobody in between can change it, `http://`. Default "": none. While it cannot be read, the keys that
+        /// it gave last go on; a token of a new one is refused.
+        jwks_url: String = String::new(),
+        /// File with the certificates (PEM) that may sign that of jwks_url, relative to this file. Default "": those of the system.
+        jwks_ca_file: PathBuf = PathBuf::new(),
+        /// How often key files and JWK Sets are read again. Default 60s. What cannot be used replaces nothing: the Shield goes on
+        /// with the keys it has, and says that it is degraded. Longer: a key that was removed is worth something for longer.
+        #[serde(with = "units::duration")]
+        keys_interval: Duration = Duration::from_secs(60),
+        /// The least time between two readings of one source: after a failure, or for a token that names an unknown key. Default 10s; at most
+        /// keys_interval. Shorter: strangers with made-up keys make the Shield ask more often.
+        #[serde(with = "units::duration")]
+        keys_floor: Duration = Duration::from_secs(10),
+        /// How long one reading may take. Default 5s.
+        #[serde(with = "units::duration")]
+        keys_within: Duration = Duration::from_secs(5),
     }
     nested {
         /// The keys that sign tokens.
@@ -178,12 +197,12 @@ impl KeyConfig {
     pub(super) const SECTION: Section = Section {
         path: "auth.keys",
         array: true,
-        text: "A key that signs tokens; repeat the table for more, such as during a rotation. Without any, every token is refused.\n",
+        text: "A key that signs tokens; repeat the table for more, such as during a rotation. Files are read again\nevery keys_interval; with neither these nor a JWK Set, every token is refused.\n",
         keys: &[
             Key { name: "kid", text: "The name by which a token chooses this key. Required, unique.\n" },
             Key {
                 name: "alg",
-                text: "\"HS256\", \"RS256\", \"ES256\" or \"EdDSA\". Required. The key is used with this algorithm only, whatever a token says.\n",
+                text: "\"HS256\", \"RS256\", \"ES256\", \"ES384\" or \"EdDSA\". Required. The key is used with this algorithm only, whatever a token says.\n",
             },
             Key {
                 name: "file",
@@ -204,6 +223,8 @@ pub enum Algorithm {
     RS256,
     /// ECDSA on P-256 with SHA-256.
     ES256,
+    /// ECDSA on P-384 with SHA-384.
+    ES384,
     /// Ed25519.
     EdDSA,
 }
@@ -216,6 +237,7 @@ impl Algorithm {
             Self::HS256 => "HS256",
             Self::RS256 => "RS256",
             Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
             Self::EdDSA => "EdDSA",
         }
     }

@@ -160,6 +160,12 @@ pub const METRICS: &[Metric] = &[
         "Commands that the permissions of the spine refused.",
         &[],
     ),
+    metric(
+        "arqon_shield_key_reads_total",
+        Kind::Counter,
+        "Times that a source of keys was read again, by what became of it.",
+        &[("result", Values::Fixed(&["exchanged", "same", "refused"]))],
+    ),
 ];
 
 pub(super) const RESULTS: usize = 1 + ErrorCode::ALL.len();

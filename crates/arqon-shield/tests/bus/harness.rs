@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 pub(crate) type Client = Connection<DuplexStream>;
 
-const SECRET: &[u8] = b"a secret of this test alone, long enough for HS256";
+pub(crate) const SECRET: &[u8] = b"a secret of this test alone, long enough for HS256";
 /// Bytes that a stream holds before its writer blocks: a small socket buffer.
 const STREAM_BYTES: usize = 8 << 10;
 
@@ -150,16 +150,21 @@ impl Bus {
     }
 }
 
-fn token(user: &str) -> String {
-    let claims = Claims {
+/// A token of the key that the bus starts with.
+pub(crate) fn token(user: &str) -> String {
+    signed(&claims(user))
+}
+
+/// What the token of a user says.
+pub(crate) fn claims(user: &str) -> Claims {
+    Claims {
         tenant: "acme".to_owned(),
         sub: user.to_owned(),
         aud: "arqon".to_owned(),
         exp: 2_000_000_000,
         grants: vec![Grant::all(">")],
         ..Claims::default()
-    };
-    signed(&claims)
+    }
 }
 
 /// A token that the bus takes, if the claims are good.

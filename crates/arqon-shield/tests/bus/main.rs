@@ -5,6 +5,7 @@ mod allocations;
 mod crowd;
 mod edges;
 mod harness;
+mod keys;
 mod operators;
 mod raw;
 
