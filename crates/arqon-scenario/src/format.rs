@@ -85,6 +85,9 @@ pub struct Topology {
     pub shields: u32,
     /// Brains (presence peers), at least 1.
     pub brains: u32,
+    /// Servers of the spine, 1 or 2. Shields and Brains are dealt out to them by their number: a `spine_split` that leaves each with its own
+    /// is one that a real cluster can have.
+    pub spines: u32,
     /// Machines with clients on them; actors are dealt out one by one.
     pub client_hosts: u32,
     /// How long a message takes on any link.
@@ -96,7 +99,7 @@ pub struct Topology {
 impl Default for Topology {
     fn default() -> Self {
         let (latency, tick) = (Span { min_ms: 1, max_ms: 20 }, Span::exactly(5));
-        Self { shields: 2, brains: 1, client_hosts: 3, latency, tick }
+        Self { shields: 2, brains: 1, spines: 1, client_hosts: 3, latency, tick }
     }
 }
 

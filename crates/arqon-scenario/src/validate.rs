@@ -19,6 +19,9 @@ impl Scenario {
         if t.shields == 0 || t.brains == 0 || t.client_hosts == 0 || t.tick.min_ms == 0 {
             return Err("topology: shields, brains, client_hosts and tick are at least 1".to_owned());
         }
+        if !(1..=2).contains(&t.spines) {
+            return Err("topology.spines is 1 or 2".to_owned());
+        }
         for (i, cohort) in self.actors.iter().enumerate() {
             if self.actors[..i].iter().any(|c| c.id == cohort.id) {
                 return Err(format!("actor `{}` is there twice", cohort.id));

@@ -2,7 +2,7 @@
 //!
 //! - [`Process`] is a child that is waited for, killed, frozen and thawed, and that never outlives its owner;
 //! - [`ReservedPort`] is a port that nobody else gets while a part that uses it restarts;
-//! - [`NatsServer`] is the spine, [`Valkey`] what the Brains remember, [`Shield`] and [`Brain`] the parts of ArqonBus;
+//! - [`NatsServer`] is a server of the [`Spine`], [`Valkey`] what the Brains remember, [`Shield`] and [`Brain`] the parts of ArqonBus;
 //! - [`Part`] is any of the last three: killed, stopped, frozen and brought back;
 //! - [`Stack`] is all of them, ready; with the feature `containers`, `containers::Stack` is the same in Docker containers.
 //!
@@ -20,6 +20,7 @@ mod process;
 mod programs;
 mod secrets;
 mod shield;
+mod spine;
 mod stack;
 mod valkey;
 
@@ -36,6 +37,7 @@ pub use process::{Process, Program};
 pub use programs::Programs;
 pub use secrets::Secrets;
 pub use shield::Shield;
+pub use spine::Spine;
 pub use stack::{Look, Peer, Stack, StackOptions};
 pub use valkey::Valkey;
 

@@ -23,6 +23,8 @@ pub struct NatsOptions {
     pub config: String,
     /// Files beside the configuration, by name: what it includes or names.
     pub files: Vec<(String, String)>,
+    /// Where it tells of itself over HTTP. None: on some free port.
+    pub monitor: Option<SocketAddr>,
     /// As [`Program::own_group`].
     pub own_group: bool,
 }
@@ -32,6 +34,7 @@ pub struct NatsOptions {
 pub struct NatsServer {
     program: Program,
     port: ReservedPort,
+    monitor: Option<SocketAddr>,
     process: Option<Process>,
     folder: TempDir,
 }
@@ -45,7 +48,7 @@ impl NatsServer {
         let folder = tempfile::tempdir().map_err(StackError::io(NAME, "cannot make a folder"))?;
         let port = ReservedPort::take().map_err(StackError::io(NAME, "cannot take a port"))?;
         let config = folder.path().join("nats.conf");
-        let text = configuration(&options.config, port.address());
+        let text = configuration(&options.config, port.address(), options.monitor);
         let files = options.files.iter().map(|(name, text)| (folder.path().join(name), text));
         for (file, text) in files.chain([(config.clone(), &text)]) {
             std::fs::write(file, text).map_err(StackError::io(NAME, "cannot write its configuration"))?;
@@ -53,7 +56,7 @@ impl NatsServer {
         let binary = options.binary.clone().unwrap_or_else(installed);
         let mut program = Program::new(NAME, binary, folder.path()).argument("--config").argument(config);
         program.own_group = options.own_group;
-        let mut server = Self { program, port, process: None, folder };
+        let mut server = Self { program, port, monitor: options.monitor, process: None, folder };
         server.restart().await?;
         Ok(server)
     }
@@ -119,7 +122,7 @@ impl NatsServer {
     /// # Errors
     /// It does not run, or the file cannot be written.
     pub fn reload(&mut self, config: &str) -> Result<(), StackError> {
-        let text = configuration(config, self.address());
+        let text = configuration(config, self.address(), self.monitor);
         let written = std::fs::write(self.folder.path().join("nats.conf"), text);
         written.map_err(StackError::io(NAME, "cannot write its configuration"))?;
         self.running()?.signal(rustix::process::Signal::HUP)
@@ -154,8 +157,9 @@ impl NatsServer {
 }
 
 /// The last `listen` of a configuration is the one that counts; with a fixed port for HTTP it would meet other servers.
-fn configuration(text: &str, address: SocketAddr) -> String {
-    format!("{text}\nlisten: \"{address}\"\nhttp: \"127.0.0.1:-1\"\n")
+fn configuration(text: &str, address: SocketAddr, monitor: Option<SocketAddr>) -> String {
+    let http = monitor.map_or_else(|| "127.0.0.1:-1".to_owned(), |monitor| monitor.to_string());
+    format!("{text}\nlisten: \"{address}\"\nhttp: \"{http}\"\n")
 }
 
 fn installed() -> PathBuf {

@@ -10,8 +10,7 @@ use tempfile::TempDir;
 use crate::configuration::{self, Surroundings};
 use crate::secrets::NATS_PASSWORDS;
 use crate::{
-    Brain, NatsOptions, NatsServer, Part, Process, Programs, ReservedPort, Secrets, Shield, StackError,
-    Valkey,
+    Brain, NatsOptions, Part, Process, Programs, ReservedPort, Secrets, Shield, Spine, StackError, Valkey,
 };
 
 /// What to start.
@@ -21,6 +20,8 @@ pub struct StackOptions {
     pub shields: usize,
     /// How many Brains. Without any, a Shield is ready when it is ready and degraded.
     pub brains: usize,
+    /// How many nats-servers, 1 or 2. Shields and Brains are dealt out to them by their number.
+    pub spines: usize,
     /// Their programs.
     pub programs: Programs,
     /// Keys of `config.toml` that differ from the defaults, such as `presence.lease`, for every Shield and Brain.
@@ -42,6 +43,7 @@ impl StackOptions {
         Self {
             shields: 2,
             brains: 2,
+            spines: 1,
             programs,
             settings: toml::Table::new(),
             folder: None,
@@ -55,14 +57,14 @@ impl StackOptions {
 /// What a Shield or a Brain connects to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// The nats-server.
+    /// Its nats-server; for `nats-2`, the other one.
     Spine,
     /// Valkey.
     Valkey,
 }
 
 /// By which address a part reaches another: `(name of the part, whom, where that one listens)`.
-type Route<'a> = &'a dyn Fn(&str, Peer, SocketAddr) -> Result<SocketAddr, StackError>;
+pub(crate) type Route<'a> = &'a dyn Fn(&str, Peer, SocketAddr) -> Result<SocketAddr, StackError>;
 
 /// One process of a stack, at one moment.
 #[derive(Clone, Debug)]
@@ -96,7 +98,7 @@ pub struct Stack {
     /// `brain-1` and so on.
     pub brains: Vec<Brain>,
     /// The spine.
-    pub nats: NatsServer,
+    pub spine: Spine,
     /// What the Brains remember.
     pub valkey: Valkey,
     secrets: Secrets,
@@ -116,7 +118,7 @@ impl Stack {
         Self::start_by(options, &|_, _, address| Ok(address)).await
     }
 
-    /// The same, with a say in how parts reach each other: `route` is called for each Shield and Brain, before it is started, with its
+    /// The same, with a say in how parts reach each other: `route` is called for each Shield and Brain, and for the second of two nats-servers, before it is started, with its
     /// name, whom it may want to reach, and where that one listens. Shields do not want Valkey.
     ///
     /// # Errors
@@ -130,20 +132,21 @@ impl Stack {
         let secrets = Secrets::make(&folder, false)?;
         let passwords = std::fs::read_to_string(&secrets.nats_passwords);
         let passwords = passwords.map_err(StackError::io("nats-server", "cannot read its passwords"))?;
-        let nats = NatsServer::start(&NatsOptions {
+        let nats = NatsOptions {
             binary: options.programs.nats.clone(),
             config: configuration::NATS.to_owned(),
             files: vec![(NATS_PASSWORDS.to_owned(), passwords)],
+            monitor: None,
             own_group: options.own_groups,
-        })
-        .await?;
+        };
+        let spine = Spine::start(options.spines, &nats, route).await?;
         let mut valkey = Valkey::prepare(options.programs.valkey.as_deref(), &folder)?;
         valkey.part.program().own_group = options.own_groups;
         valkey.part.restart().await?;
 
-        let surroundings = |name: &str| {
+        let surroundings = |name: &str, number: usize| {
             Ok(Surroundings {
-                nats: format!("nats://{}", route(name, Peer::Spine, nats.address())?),
+                nats: format!("nats://{}", route(name, Peer::Spine, spine.address(number))?),
                 valkey: route(name, Peer::Valkey, valkey.address())?.to_string(),
                 secrets: &secrets,
                 settings: &options.settings,
@@ -151,7 +154,7 @@ impl Stack {
         };
         let shields = shields(options, &folder, &surroundings)?;
         let brains = brains(options, &folder, &surroundings)?;
-        let mut stack = Self { shields, brains, nats, valkey, secrets, folder, _temporary: temporary };
+        let mut stack = Self { shields, brains, spine, valkey, secrets, folder, _temporary: temporary };
         for part in stack.parts() {
             part.program().own_group = options.own_groups;
         }
@@ -193,7 +196,7 @@ impl Stack {
                 Some(Look::at(name, admin, part.running().ok()?))
             })
             .collect();
-        looks.extend(self.nats.running().ok().map(|nats| Look::at("nats".to_owned(), None, nats)));
+        looks.extend(self.spine.running().map(|(name, nats)| Look::at(name, None, nats)));
         looks
     }
 
@@ -208,7 +211,7 @@ impl Stack {
         for brain in &mut self.brains {
             brain.part.stop().await?;
         }
-        self.nats.stop().await?;
+        self.spine.stop().await?;
         self.valkey.part.stop().await
     }
 
@@ -237,7 +240,7 @@ fn folder(options: &StackOptions) -> Result<(PathBuf, Option<TempDir>), StackErr
 fn shields<'a>(
     options: &StackOptions,
     folder: &Path,
-    surroundings: &dyn Fn(&str) -> Result<Surroundings<'a>, StackError>,
+    surroundings: &dyn Fn(&str, usize) -> Result<Surroundings<'a>, StackError>,
 ) -> Result<Vec<Shield>, StackError> {
     let shield = |i: usize| {
         let name = format!("shield-{}", i + 1);
@@ -246,7 +249,7 @@ fn shields<'a>(
             |port| ReservedPort::take_this(port).map_err(StackError::io(&name, "cannot take its port"));
         let ports = [take(clients)?, take(admin)?];
         let brains = options.brains > 0;
-        let surroundings = surroundings(&name)?;
+        let surroundings = surroundings(&name, i)?;
         let program = &options.programs.shield;
         let mut shield = Shield::prepare(&name, program, folder, ports, brains, |clients, admin| {
             surroundings.shield(&name, clients, admin)
@@ -260,12 +263,12 @@ fn shields<'a>(
 fn brains<'a>(
     options: &StackOptions,
     folder: &Path,
-    surroundings: &dyn Fn(&str) -> Result<Surroundings<'a>, StackError>,
+    surroundings: &dyn Fn(&str, usize) -> Result<Surroundings<'a>, StackError>,
 ) -> Result<Vec<Brain>, StackError> {
     let brain = |i: usize| {
         let name = format!("brain-{}", i + 1);
         let release = &options.programs.brain;
-        let surroundings = surroundings(&name)?;
+        let surroundings = surroundings(&name, i)?;
         Brain::prepare(&name, release, folder, |admin| surroundings.brain(&name, admin))
     };
     (0..options.brains).map(brain).collect()

@@ -148,9 +148,9 @@ async fn spine_outage(frozen: bool) {
     exchange(&ann, &bob, "before").await;
     let gone = Instant::now();
     if frozen {
-        stack.nats.freeze().await.expect("it can be frozen");
+        stack.spine.freeze().await.expect("it can be frozen");
     } else {
-        stack.nats.kill().await.expect("it can be killed");
+        stack.spine.kill().await.expect("it can be killed");
     }
     for shield in &stack.shields {
         health(shield.admin(), "not ready", Duration::from_secs(8), |status, body| {
@@ -163,9 +163,9 @@ async fn spine_outage(frozen: bool) {
     assert!(refused.contains("Unavailable") || refused.contains("OutcomeUnknown"), "{refused}");
     sleep_until(gone + OUTAGE).await;
     if frozen {
-        stack.nats.thaw().expect("it is frozen");
+        stack.spine.thaw().expect("it is frozen");
     } else {
-        stack.nats.restart().await.unwrap_or_else(|error| panic!("{error}"));
+        stack.spine.restart().await.unwrap_or_else(|error| panic!("{error}"));
     }
     let back = Instant::now();
     let live = live_again(&ann, &bob, back).await;

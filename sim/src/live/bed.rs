@@ -204,6 +204,7 @@ async fn stack(scenario: &Scenario, plant: Option<&str>, links: &Links) -> anyho
     let mut options = StackOptions::new(Programs::beside(me.parent().unwrap_or(Path::new("."))));
     options.shields = scenario.topology.shields as usize;
     options.brains = scenario.topology.brains as usize;
+    options.spines = scenario.topology.spines as usize;
     options.settings = scenario.config.clone();
     let (program, arguments) = shield_program(plant)?;
     (options.programs.shield, options.shield_arguments) = (program, arguments);
@@ -214,6 +215,8 @@ async fn stack(scenario: &Scenario, plant: Option<&str>, links: &Links) -> anyho
         let node = match name.split_once('-') {
             Some(("shield", n)) => number(n).map(Node::Shield),
             Some(("brain", n)) => number(n).map(Node::Brain),
+            // Of two nats-servers one connects to the other.
+            Some(("nats", _)) => Some(Node::Spine),
             _ => None,
         };
         match (node, peer) {

@@ -10,17 +10,38 @@ use super::proxy::{Lane, Way};
 use crate::faults::{Active, Cut};
 
 /// Why this target cannot have a fault; none if it can.
-pub(crate) fn unable(target: Target, fault: &Broken) -> Option<&'static str> {
+pub(crate) fn unable(target: Target, spines: u32, nodes: &[Node], fault: &Broken) -> Option<&'static str> {
     let of_valkey =
         fault.kind == FaultKind::ValkeyDown || [fault.node, fault.peer].contains(&Some(Node::Valkey));
     match (fault.kind, target) {
         (FaultKind::ClockSkew | FaultKind::ClockDrift, _) => {
             Some("a shipped Shield has no door by which its clock could be moved")
         }
-        (FaultKind::SpineSplit | FaultKind::Unheard, Target::Stack) => {
-            Some("one nats-server has no routes that could be lost")
+        (FaultKind::Unheard, Target::Stack) => Some("a nats-server passes on all that it gets"),
+        (FaultKind::SpineSplit, Target::Stack) if spines < 2 => {
+            Some("one nats-server has no routes that could be lost; topology.spines = 2 has them")
+        }
+        (FaultKind::SpineSplit, Target::Stack) if !is_between(spines, nodes, &fault.side) => {
+            Some("its sides are not the nodes of one nats-server and those of the other")
         }
         (_, Target::Local) if of_valkey => Some("Brains of the Rust model have no Valkey here"),
+        _ => None,
+    }
+}
+
+/// Whether each side of a split has all nodes of its nats-servers and none of the others'.
+fn is_between(spines: u32, nodes: &[Node], side: &[Node]) -> bool {
+    nodes.iter().all(|a| {
+        let together =
+            |b: &Node| home(spines, *a) != home(spines, *b) || side.contains(a) == side.contains(b);
+        nodes.iter().all(together)
+    })
+}
+
+/// To which server of the spine a node is dealt.
+fn home(spines: u32, node: Node) -> Option<u32> {
+    match node {
+        Node::Shield(n) | Node::Brain(n) => Some(n % spines),
         _ => None,
     }
 }
@@ -34,6 +55,7 @@ fn lane(active: &BTreeMap<u32, Active>, from: Node, to: Node) -> Lane {
     // A spine that is off is a process that has ended, and a paused one is stopped itself; but clients have no process of their own.
     let cut = |fault: &Active| match (fault.broken.kind, fault.broken.node) {
         (FaultKind::SpineDown, _) => Cut::None,
+        (FaultKind::SpineSplit, _) if from == to => Cut::Partition,
         (FaultKind::Pause, Some(host @ Node::Client(_))) if host == from || host == to => Cut::Hold,
         _ => fault.cut(from, to),
     };
@@ -75,8 +97,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_of_two_is_split_between_its_servers_or_not_at_all() {
+        let nodes = [S0, Node::Shield(1), Node::Shield(2), Node::Brain(0), Node::Brain(1)];
+        let unable = |spines, side: &[Node]| {
+            let split = fault(FaultKind::SpineSplit, None, None, side);
+            unable(Target::Stack, spines, &nodes, &split.broken)
+        };
+        assert!(unable(1, &[S0]).is_some_and(|reason| reason.contains("topology.spines")));
+        assert_eq!(unable(2, &[S0, Node::Shield(2), Node::Brain(0)]), None);
+        assert_eq!(unable(2, &[Node::Brain(1), Node::Shield(1)]), None);
+        assert!(unable(2, &[S0, Node::Brain(0)]).is_some(), "shield.2 is of the same server");
+        let split = fault(FaultKind::SpineSplit, None, None, &[S0]);
+        let active = [(1, split)].into_iter().collect();
+        assert_eq!(way(&active, Node::Spine, Node::Spine).there.cut, Cut::Partition);
+        assert_eq!(way(&active, S0, Node::Spine), Way::default());
+    }
+
+    #[test]
     fn what_a_target_cannot_is_said_with_the_reason() {
-        let unable = |target, kind, node| unable(target, &fault(kind, node, None, &[]).broken).is_some();
+        let unable =
+            |target, kind, node| unable(target, 1, &[], &fault(kind, node, None, &[]).broken).is_some();
         assert!(unable(Target::Stack, FaultKind::Unheard, Some(S0)));
         assert!(!unable(Target::Local, FaultKind::Unheard, Some(S0)));
         assert!(unable(Target::Local, FaultKind::ValkeyDown, None));

@@ -30,6 +30,7 @@ struct World<'a> {
     target: Target,
     bed: &'a mut Bed,
     nodes: Vec<Node>,
+    spines: u32,
     ground: LiveGround,
     recorder: Recorder,
     active: BTreeMap<u32, Active>,
@@ -87,12 +88,12 @@ pub(super) async fn perform(
         tasks.spawn_local(probe::watch(shield, admin, egress_max, ground.clone(), recorder.clone()));
     }
     let (active, skipped) = (BTreeMap::new(), Vec::new());
-    let nodes = nodes(scenario);
+    let (nodes, spines) = (nodes(scenario), scenario.topology.spines);
     let orders = JoinSet::new();
     let (rss, actors) = ((rss, None), plan.actors.len() as u64);
     let bed = &mut bed;
     let mut world =
-        World { target, bed, nodes, ground, recorder, active, skipped, rss, actors, mint, orders };
+        World { target, bed, nodes, spines, ground, recorder, active, skipped, rss, actors, mint, orders };
     let done = world.run(plan).await;
     let World { recorder, skipped, rss, .. } = world;
     done.with_context(|| format!("logs are in {}", bed.folder().display()))?;
@@ -137,7 +138,7 @@ impl World<'_> {
         match what {
             Do::Fault { number, kind, node, peer, strength, side } => {
                 let broken = Broken { number, kind, node, peer, side };
-                if let Some(reason) = effect::unable(self.target, &broken) {
+                if let Some(reason) = effect::unable(self.target, self.spines, &self.nodes, &broken) {
                     let reason = reason.to_owned();
                     self.skipped.push(Skipped { number, kind, node, reason });
                     return Ok(());
@@ -186,11 +187,11 @@ impl World<'_> {
         match fault.kind {
             FaultKind::SpineDown => match &mut self.bed.parts {
                 Parts::Local(local) => local.broker.turn_off(),
-                Parts::Stack(stack) => stack.nats.kill().await?,
+                Parts::Stack(stack) => stack.spine.kill().await?,
             },
             FaultKind::SpineFrozen => match &mut self.bed.parts {
                 Parts::Local(local) => local.broker.hand.freeze(true),
-                Parts::Stack(stack) => stack.nats.freeze().await?,
+                Parts::Stack(stack) => stack.spine.freeze().await?,
             },
             FaultKind::RotateKeys => {
                 let now_ms = self.ground.now_ms();
@@ -229,11 +230,11 @@ impl World<'_> {
         match fault.kind {
             FaultKind::SpineDown => match &mut self.bed.parts {
                 Parts::Local(local) => local.broker.turn_on(),
-                Parts::Stack(stack) => stack.nats.restart().await?,
+                Parts::Stack(stack) => stack.spine.restart().await?,
             },
             FaultKind::SpineFrozen => match &mut self.bed.parts {
                 Parts::Local(local) => local.broker.hand.freeze(false),
-                Parts::Stack(stack) => stack.nats.thaw()?,
+                Parts::Stack(stack) => stack.spine.thaw()?,
             },
             kind => {
                 let Some(part) = self.bed.part(place(fault)) else { return Ok(()) };
