@@ -42,6 +42,8 @@ bugs! {
         ["exactly_one_reply" in "spine_frozen"];
     ForgetGap "forget_gap" "A hole between two stamps is counted and not told."
         ["acked_delivered_or_gap" in "shield_cut_from_all"];
+    ForgetMsgId "forget_msg_id" "What was delivered under a msg_id is not remembered: a retry is delivered again."
+        ["no_duplicate" in "retry"];
     ForgetResubscribe "forget_resubscribe" "Rooms are not subscribed again after the spine came back."
         ["acked_delivered_or_gap" in "spine_cut", "live_after_spine" in "spine_down"];
     ForgetStale "forget_stale" "Nobody is told that presence is stale."

@@ -216,6 +216,9 @@ pub struct Publish {
     /// Whether it asks for an ack.
     #[serde(default = "yes")]
     pub ack: bool,
+    /// Whether it publishes again, under the same `msg_id`, what had no answer or may not have been taken.
+    #[serde(default)]
+    pub retry: bool,
 }
 
 /// Random comings and goings of one actor.

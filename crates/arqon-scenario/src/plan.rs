@@ -71,6 +71,9 @@ pub struct Actor {
     /// Whether it goes for good when its connection is lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fickle: bool,
+    /// Whether it publishes again what had no answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
     /// Whether it always comes with its first token.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_token: bool,
@@ -239,6 +242,7 @@ fn cast(scenario: &Scenario, cohort: &Cohort, index: u32, before: usize, rng: &m
         refresh: cohort.refresh,
         hostile: cohort.kind == ActorKind::Hostile,
         fickle: !cohort.returns,
+        retry: cohort.publish.is_some_and(|publish| publish.retry),
         keep_token: cohort.keep_token,
     }
 }

@@ -58,6 +58,9 @@ impl Cohort {
             return Err(format!("rooms: {} of {} cannot be", self.rooms.per_actor, self.rooms.of));
         }
         match &self.publish {
+            Some(p) if p.retry && !p.ack => {
+                Err("publish.retry: without an ack there is no answer to miss".to_owned())
+            }
             Some(p) if p.size.0 > p.size.1 => Err("publish.size is [lowest, highest]".to_owned()),
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 //! An actor comes, stays connected (it reconnects with backoff to the next Shield), performs its operations and goes.
 //! What falls due while it has no connection changes only what it wants; publications are then not made.
 
+mod again;
 mod ground;
 mod session;
 mod view;
@@ -21,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::recorder::Recorder;
 use crate::token::{Mint, Token};
+use again::Again;
 pub(crate) use ground::Ground;
 use session::Pending;
 use view::View;
@@ -77,6 +79,8 @@ pub(crate) struct Client<G> {
     seen_views: bool,
     /// The first token, of who keeps it.
     kept: Option<Token>,
+    /// What it publishes again when it can.
+    again: Again,
     // Of the connection under way:
     last_id: u32,
     pending: BTreeMap<u32, Pending>,
@@ -107,6 +111,7 @@ impl<G: Ground> Client<G> {
             shield: me.shield,
             seen_views: false,
             kept: None,
+            again: Again::default(),
             last_id: 0,
             pending: BTreeMap::new(),
             joined: BTreeMap::new(),
@@ -170,7 +175,8 @@ impl<G: Ground> Client<G> {
             Ok(mut connection) => {
                 self.backoff.reset();
                 let end = self.online(&mut connection).await;
-                for (id, pending) in std::mem::take(&mut self.pending) {
+                for (id, mut pending) in std::mem::take(&mut self.pending) {
+                    self.again.keep(&mut pending);
                     self.write(pending.record(self.record(Kind::Info, pending.what)).id(id));
                 }
                 end

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use arqon_client::{Closed, Connection, Event, PublishOptions};
 use arqon_proto::message::{
-    CommandBody, Encoding, Payload, PublicationFrame, ServerBody, ServerFrame, Subscribe, Watch,
+    CommandBody, Payload, PublicationFrame, ServerBody, ServerFrame, Subscribe, Watch,
 };
 use arqon_scenario::format::Watch as Written;
 use arqon_scenario::payload::{self, Claim};
 use arqon_scenario::plan::{Do, FORBIDDEN_ROOM, Op};
 use arqon_scenario::{Kind, Record, What};
 
+use super::again::{Sent, unknown};
 use super::view::Told;
 use super::{Client, End, Ground, PATIENCE, wait};
 
@@ -30,12 +31,14 @@ pub(super) struct Pending {
     room: Option<String>,
     publisher: Option<String>,
     seq: u64,
+    /// What to publish again if the answer stays unknown.
+    pub(super) sent: Option<Box<Sent>>,
 }
 
 impl Pending {
     fn of(record: &Record) -> Self {
         let Record { what, room, publisher, seq, .. } = record.clone();
-        Self { what, room, publisher, seq }
+        Self { what, room, publisher, seq, sent: None }
     }
 
     /// The answer's record, about the same thing.
@@ -51,6 +54,9 @@ impl<G: Ground> Client<G> {
             if let Err(end) = self.subscribe(conn, &room).await {
                 return end;
             }
+        }
+        if let Err(end) = self.publish_again(conn).await {
+            return end;
         }
         loop {
             let wake_ms = self.wake_ms();
@@ -160,12 +166,14 @@ impl<G: Ground> Client<G> {
         let (tenant, own_room) = (self.me.tenant.clone(), room.to_owned());
         let claim = Claim { tenant, room: own_room, publisher: publisher.clone(), seq };
         let text = payload::seal(self.stage.seed, &claim, pad as usize);
-        let payload = match conn.encoding() {
-            Encoding::Json => Payload::Json(text.as_bytes()),
-            Encoding::Protobuf => Payload::Bytes(text.as_bytes()),
-        };
         let ask = self.record(Kind::Invoke, What::Publish).room(room).publication(&publisher, seq);
-        let body = PublishOptions::default().command(room, payload);
+        let sent = Sent { room: room.to_owned(), publisher, seq, text };
+        if ack && self.me.retry {
+            // What is older goes first.
+            self.publish_again(conn).await?;
+            return self.publish_as(conn, ask, sent).await;
+        }
+        let body = PublishOptions::default().command(room, sent.payload(conn.encoding()));
         if ack {
             return self.send(conn, ask, body).await;
         }
@@ -179,9 +187,20 @@ impl<G: Ground> Client<G> {
 
     /// Sends a command and notes it. The record is written first: its effect may show elsewhere before the send returns.
     async fn send(&mut self, conn: &mut Conn<G>, ask: Record, body: CommandBody<'_>) -> Result<(), End> {
+        self.send_keeping(conn, ask, body, None).await
+    }
+
+    /// The same, with what is to be published again if the answer stays unknown.
+    pub(super) async fn send_keeping(
+        &mut self,
+        conn: &mut Conn<G>,
+        ask: Record,
+        body: CommandBody<'_>,
+        sent: Option<Box<Sent>>,
+    ) -> Result<(), End> {
         self.last_id += 1;
         let id = self.last_id;
-        self.pending.insert(id, Pending::of(&ask));
+        self.pending.insert(id, Pending { sent, ..Pending::of(&ask) });
         self.write(ask.id(id));
         match tokio::time::timeout(PATIENCE, conn.send(&body)).await {
             Ok(Ok(sent)) => {
@@ -304,7 +323,7 @@ impl<G: Ground> Client<G> {
 
     fn answer(&mut self, frame: &ServerFrame<'_>) {
         // An answer to nothing is written down as well: an oracle looks for it.
-        let pending = self.pending.remove(&frame.id).unwrap_or_default();
+        let mut pending = self.pending.remove(&frame.id).unwrap_or_default();
         let room = pending.room.clone().unwrap_or_default();
         let ServerBody::Error(error) = &frame.body else {
             match pending.what {
@@ -314,6 +333,9 @@ impl<G: Ground> Client<G> {
             }
             return self.write(pending.record(self.record(Kind::Ok, pending.what).id(frame.id)));
         };
+        if unknown(error.code) {
+            self.again.keep(&mut pending);
+        }
         let failed = self.record(Kind::Fail, pending.what).id(frame.id).code(error.code.number());
         self.write(Record { note: Some(error.message.to_string()), ..pending.record(failed) });
         if pending.what == What::Subscribe && room != FORBIDDEN_ROOM && self.wanted.contains(&room) {

@@ -122,18 +122,23 @@ fn excuse(missing: &mut Vec<Acked<'_>>, gaps: &[&Record]) {
     }
 }
 
-/// The acked publications of each tenant's room, in the order they were asked for.
+/// The acked publications of each tenant's room, in the order they were asked for: one that was published again, when it was first.
 fn acked<'h>(history: &'h [Record], index: &Index<'h>) -> BTreeMap<(&'h str, &'h str), Vec<Acked<'h>>> {
     let mut asked = BTreeMap::new();
+    let mut first = BTreeMap::new();
     let mut acked: BTreeMap<_, Vec<Acked<'_>>> = BTreeMap::new();
     for r in history.iter().filter(|r| r.what == What::Publish) {
         let by = (r.actor, r.conn);
         match r.kind {
-            Kind::Invoke if r.id != 0 => drop(asked.insert((by, r.id), r)),
+            Kind::Invoke if r.id != 0 => {
+                first.entry((r.publisher_name(), r.room_name(), r.seq)).or_insert(r.t_ms);
+                asked.insert((by, r.id), r);
+            }
             Kind::Ok => {
                 let Some(&ask) = asked.get(&(by, r.id)) else { continue };
                 let (tenant, room) = (index.conns.get(&by).map_or("", |c| c.tenant), ask.room_name());
-                let (publisher, seq, invoke_ms) = (ask.publisher_name(), ask.seq, ask.t_ms);
+                let (publisher, seq) = (ask.publisher_name(), ask.seq);
+                let invoke_ms = first.get(&(publisher, room, seq)).copied().unwrap_or(ask.t_ms);
                 let one = Acked { tenant, room, publisher, seq, by, invoke_ms };
                 acked.entry((tenant, room)).or_default().push(one);
             }

@@ -109,6 +109,35 @@ fn order_and_duplicates() {
     assert_eq!(with(vec![recv(203, 2, "1.1", 2)]), ["no_duplicate"]);
 }
 
+/// What was published again under its `msg_id`: `first` unanswered, then asked for again at `again_ms`.
+fn published_again(again_ms: u64) -> Vec<Record> {
+    let mut lines = publish(again_ms, 1, 20, 1);
+    lines[0].retry = true;
+    lines
+}
+
+#[test]
+fn what_is_published_again_comes_once_and_may_come_late() {
+    let unanswered = |r: &Record| r.kind == Kind::Ok && r.what == What::Publish && r.seq == 1;
+    let late = |receipts: Vec<Record>| {
+        let less = |r: &Record| unanswered(r) || is_recv(r, 1, 1) || is_recv(r, 2, 1);
+        let unknown = Record { kind: Kind::Fail, ..publish(399, 1, 11, 1)[0].clone() };
+        changed(less, [published_again(400), vec![unknown], receipts].concat())
+    };
+    assert_eq!(late(vec![recv(402, 1, "1.1", 1), recv(402, 2, "1.1", 1)]), [""; 0], "behind number 2");
+    assert_eq!(late(vec![recv(402, 1, "1.1", 1)]), ["acked_delivered_or_gap"]);
+    let twice = vec![recv(102, 2, "1.1", 1), recv(402, 1, "1.1", 1), recv(402, 2, "1.1", 1)];
+    assert_eq!(late(twice), ["no_duplicate"]);
+    // Who came between the first time and the second need not get what was delivered before.
+    let newcomer = [connect(300, 4, "acme", 60_000), subscribe(310, 4, 2)].concat();
+    let newcomer =
+        [newcomer, vec![recv(9_502, 4, "1.1", 3), view(14_000, 4, &["user1", "user2", "user4"])]].concat();
+    let views = [1, 2].map(|actor| view(14_000, actor, &["user1", "user2", "user4"]));
+    let once = vec![recv(102, 1, "1.1", 1), recv(102, 2, "1.1", 1)];
+    let less = |r: &Record| r.kind == Kind::Presence || is_recv(r, 1, 1) || is_recv(r, 2, 1);
+    assert_eq!(changed(less, [published_again(400), newcomer, views.to_vec(), once].concat()), [""; 0]);
+}
+
 #[test]
 fn another_tenant_another_room_and_a_forgery_are_caught_by_the_payload() {
     // 3 is a lawful member of its own tenant's lobby; what it gets is not lawful.
