@@ -55,6 +55,11 @@ impl<T> Slab<T> {
 
     /// Adds an entry at the lowest free place.
     pub(crate) fn insert(&mut self, value: T) -> Key {
+        self.insert_with(|_| value)
+    }
+
+    /// The same for an entry that knows its key.
+    pub(crate) fn insert_with(&mut self, value: impl FnOnce(Key) -> T) -> Key {
         if self.free.is_empty() {
             self.grow();
         }
@@ -62,11 +67,12 @@ impl<T> Slab<T> {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
         let (chunk, slot) = place(index);
+        let key = Key { index, generation };
         let chunk = self.chunks[chunk].as_mut().expect("a free place is in a chunk");
-        chunk.slots[slot] = Some((generation, value));
+        chunk.slots[slot] = Some((generation, value(key)));
         chunk.used += 1;
         self.len += 1;
-        Key { index, generation }
+        key
     }
 
     /// Takes an entry out.

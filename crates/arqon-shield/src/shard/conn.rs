@@ -36,8 +36,8 @@ impl<S> Conn<S> {
 #[derive(Debug)]
 pub(crate) struct ConnIo<S> {
     pub(crate) stream: S,
-    /// Of the connection's own task; the fan-out uses it, never another one: streams keep one writer's waker.
-    pub(crate) waker: Option<Waker>,
+    /// Has this connection polled; the fan-out uses it, never another one: streams keep one writer's waker.
+    pub(crate) waker: Waker,
     pub(crate) decoder: Decoder,
     /// Control frames of this turn. Borrowed from the shard's pool, without memory between turns.
     pub(crate) out: Vec<u8>,
@@ -91,10 +91,10 @@ impl SharedBatch {
 const TOGETHER_BYTES_MAX: usize = 64 * 1024;
 
 impl<S: Stream> ConnIo<S> {
-    pub(crate) fn new(stream: S, permit: Permit) -> Self {
+    pub(crate) fn new(stream: S, waker: Waker, permit: Permit) -> Self {
         Self {
             stream,
-            waker: None,
+            waker,
             decoder: Decoder::new(),
             out: Vec::new(),
             egress: None,
@@ -107,17 +107,8 @@ impl<S: Stream> ConnIo<S> {
         }
     }
 
-    /// Remembers the task's waker.
-    pub(crate) fn owned_by(&mut self, cx: &Context<'_>) {
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
-        }
-    }
-
     pub(crate) fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
-        }
+        self.waker.wake_by_ref();
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -246,7 +237,7 @@ impl<S: Stream> ConnIo<S> {
 
     /// Writes what the socket takes now.
     fn write_some(&mut self, bytes: &[u8]) -> usize {
-        let Self { waker: Some(waker), stream, .. } = self else { return 0 };
+        let Self { waker, stream, .. } = self;
         let mut cx = Context::from_waker(waker);
         let mut written = 0;
         while written < bytes.len() {
@@ -347,9 +338,7 @@ mod tests {
     /// A connection whose socket takes `bytes`, and the other end.
     fn conn(bytes: usize) -> (ConnIo<DuplexStream>, DuplexStream) {
         let (near, far) = tokio::io::duplex(bytes);
-        let mut io = ConnIo::new(near, Shared::for_tests().permit());
-        io.waker = Some(Waker::noop().clone());
-        (io, far)
+        (ConnIo::new(near, Waker::noop().clone(), Shared::for_tests().permit()), far)
     }
 
     fn batch(frames: &[&[u8]]) -> Batch {

@@ -3,7 +3,7 @@
 //! Everything of a shard is borrowed inside one poll and never across an await. A *turn* is: some inputs (bytes of one
 //! socket, events of the hub, timers), then [`Inner::finish_turn`], which fans out what the inputs caused.
 //!
-//! - `task` owns the futures: one small task per connection and one for the hub's events and the timers;
+//! - `task` owns the futures: one for the sockets and one for the hub's events and the timers; `ready` knows which sockets;
 //! - `host` is what a session asks of its shard; `events` and `fanout` go the other way, from the hub to the sockets;
 //! - `conn` knows one socket, `rooms` who is a member, `timers` who is due.
 
@@ -14,6 +14,7 @@ mod host;
 mod interest;
 mod presence;
 mod read;
+mod ready;
 mod rest;
 mod rooms;
 mod task;
@@ -35,6 +36,7 @@ use tokio::sync::{Notify, mpsc};
 
 use conn::{Conn, ConnIo, Delivered, Ending, room_key};
 use host::{ConnHost, State};
+use ready::Ready;
 use rooms::{Batch, Rooms};
 use timers::{Due, Timers};
 
@@ -46,10 +48,11 @@ use crate::slab::{Key, Slab};
 
 pub(crate) use task::run;
 
-/// One shard, owned by all tasks of its thread.
+/// One shard, owned by the tasks of its thread.
 #[derive(Debug)]
 pub(crate) struct Shard<S> {
     inner: RefCell<Inner<S>>,
+    ready: Ready,
     /// Wakes the shard's own task: an earlier timer, or a message stuck on its way to the hub.
     wake: Notify,
 }
@@ -123,15 +126,18 @@ impl<S: Stream> Shard<S> {
             paging: VecDeque::new(),
             housekeeping_at: 0,
         };
-        Rc::new(Self { inner: RefCell::new(inner), wake: Notify::new() })
+        Rc::new(Self { inner: RefCell::new(inner), ready: Ready::default(), wake: Notify::new() })
     }
 
-    /// Takes over an upgraded stream and what was read behind the request; spawns its task.
-    pub(crate) fn attach(self: &Rc<Self>, stream: S, accepted: Accepted, read: &mut [u8]) {
+    /// Takes over an upgraded stream and what was read behind the request.
+    pub(crate) fn attach(&self, stream: S, accepted: Accepted, read: &mut [u8]) {
         let mut inner = self.inner.borrow_mut();
         let now = inner.state.shared.now();
         let session = Session::new(accepted.encoding, now, &inner.state.shared.session_limits);
-        let key = inner.conns.insert(Conn { session, io: ConnIo::new(stream, accepted.permit) });
+        let key = inner.conns.insert_with(|key| {
+            let io = ConnIo::new(stream, self.ready.waker(key), accepted.permit);
+            Conn { session, io }
+        });
         inner.input(key, Input::Open { token: accepted.token.as_deref() }, now);
         if !read.is_empty() {
             inner.feed(key, read, now);
@@ -141,8 +147,9 @@ impl<S: Stream> Shard<S> {
             inner.drain(key, now);
         }
         inner.finish_turn(now);
-        drop(inner);
-        task::spawn(self, key);
+        if let Some(conn) = inner.conns.get(key) {
+            conn.io.wake();
+        }
         self.wake.notify_one();
     }
 }
@@ -246,12 +253,11 @@ impl<S: Stream> Inner<S> {
         }
     }
 
-    /// Takes a connection out; its task ends when it is polled next.
+    /// Takes a connection out.
     fn remove(&mut self, key: Key, now: Now) {
         self.input(key, Input::PeerClosed { code: None }, now);
         if let Some(mut conn) = self.conns.remove(key) {
             self.state.timers.set(key, &mut conn.io.timer, None);
-            conn.io.wake();
             self.state.recycle(std::mem::take(&mut conn.io.out));
         }
     }
@@ -306,6 +312,8 @@ impl<S: Stream> Inner<S> {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use std::task::Waker;
+
     use arqon_proto::egress::{Egress, SlowPolicy};
     use arqon_proto::id::{RoomRef, Tenant};
     use arqon_proto::message::Watch;
@@ -337,7 +345,9 @@ mod tests {
         let shared = Arc::clone(&inner.state.shared);
         let (near, _far) = tokio::io::duplex(1 << 10);
         let session = Session::new(Encoding::Json, shared.now(), &shared.session_limits);
-        let conn = inner.conns.insert(Conn { session, io: ConnIo::new(near, shared.permit()) });
+        let conn = inner
+            .conns
+            .insert(Conn { session, io: ConnIo::new(near, Waker::noop().clone(), shared.permit()) });
         let tenant = Tenant::parse("acme").expect("a good name");
         let lobby = RoomRef::parse("lobby").expect("a good name");
         let room = inner

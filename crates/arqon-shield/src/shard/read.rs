@@ -19,11 +19,10 @@ use crate::slab::Key;
 const READS_PER_POLL: u32 = 4;
 
 impl<S: Stream> Inner<S> {
-    /// One poll of a connection's task. Ready when the connection is gone.
-    pub(super) fn poll_conn(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
+    /// Looks after one connection: writes what waits, reads, and sees its end through.
+    pub(super) fn poll_conn(&mut self, key: Key, cx: &mut Context<'_>) {
         let now = self.state.shared.now();
-        let Some(conn) = self.conns.get_mut(key) else { return Poll::Ready(()) };
-        conn.io.owned_by(cx);
+        let Some(conn) = self.conns.get_mut(key) else { return };
         let blocked = conn.io.egress.is_some();
         if blocked && conn.io.poll_egress(cx).is_ready() {
             self.tell_dropped(key);
@@ -31,7 +30,7 @@ impl<S: Stream> Inner<S> {
         }
         self.read(key, cx, now);
         self.finish_turn(now);
-        self.poll_ending(key, cx, now)
+        self.poll_ending(key, cx, now);
     }
 
     fn read(&mut self, key: Key, cx: &mut Context<'_>, now: Now) {
@@ -169,22 +168,19 @@ impl<S: Stream> Inner<S> {
     }
 
     /// Sees a closing connection through: write what is left, half-close, wait for the client to close too.
-    fn poll_ending(&mut self, key: Key, cx: &mut Context<'_>, now: Now) -> Poll<()> {
-        let Some(conn) = self.conns.get_mut(key) else { return Poll::Ready(()) };
-        let Ending::Lingering { shut } = conn.io.ending else { return Poll::Pending };
+    fn poll_ending(&mut self, key: Key, cx: &mut Context<'_>, now: Now) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Ending::Lingering { shut } = conn.io.ending else { return };
         if shut || conn.io.poll_egress(cx).is_pending() {
-            return Poll::Pending;
+            return;
         }
         if conn.io.ending == Ending::Dead || Pin::new(&mut conn.io.stream).poll_shutdown(cx).is_ready() {
             if let Ending::Lingering { shut } = &mut conn.io.ending {
                 *shut = true;
                 let until_ms = conn.io.linger_until_ms();
-                self.state.timers.set(key, &mut conn.io.timer, Some(until_ms));
-                return Poll::Pending;
+                return self.state.timers.set(key, &mut conn.io.timer, Some(until_ms));
             }
             self.remove(key, now);
-            return Poll::Ready(());
         }
-        Poll::Pending
     }
 }

@@ -3,40 +3,46 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::Shard;
+use super::ready::ConnWaker;
 use crate::alarm::Alarm;
 use crate::env::Stream;
 use crate::hub::message::{ToShard, room_for_one};
 use crate::slab::Key;
 
-/// Owns one connection. Small on purpose: there are a hundred thousand of it.
-struct ConnTask<S> {
+/// Connections of one poll: others, above all the hub, have their turn in between.
+const SOCKETS_PER_POLL: usize = 32;
+
+/// Looks after every connection of a shard that was woken. Never ready.
+struct Sockets<S> {
     shard: Rc<Shard<S>>,
-    key: Key,
+    taken: Vec<Arc<ConnWaker>>,
 }
 
-impl<S: Stream> Future for ConnTask<S> {
+impl<S: Stream> Future for Sockets<S> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.shard.inner.borrow_mut();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { shard, taken } = &mut *self;
+        shard.ready.take(SOCKETS_PER_POLL, taken, cx);
+        let mut inner = shard.inner.borrow_mut();
         let before = inner.state.timers.next();
-        let done = inner.poll_conn(self.key, cx);
-        if inner.state.timers.next() != before || inner.state.hub.is_stuck() || !inner.paging.is_empty() {
-            self.shard.wake.notify_one();
+        for conn in taken.drain(..) {
+            let (key, waker) = (conn.key, Waker::from(conn));
+            inner.poll_conn(key, &mut Context::from_waker(&waker));
         }
-        done
+        if inner.state.timers.next() != before || inner.state.hub.is_stuck() || !inner.paging.is_empty() {
+            shard.wake.notify_one();
+        }
+        Poll::Pending
     }
-}
-
-/// Starts the task of a connection. It ends with the connection, and all of them with the shard's runtime.
-pub(super) fn spawn<S: Stream>(shard: &Rc<Shard<S>>, key: Key) {
-    tokio::task::spawn_local(ConnTask { shard: Rc::clone(shard), key });
 }
 
 /// Events taken from the hub at once: the fan-out batches what is among them.
@@ -45,7 +51,7 @@ const EVENTS_PER_TURN: usize = 256;
 /// The longest time between two looks at the rooms and gauges.
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
-/// The shard's own task: the hub's events, the timers, and at the end the drain.
+/// A shard: its sockets in one task; in this one the hub's events, the timers, and at the end the drain.
 ///
 /// Returns when the drain is over: no connection is left, or its window has passed.
 ///
@@ -56,6 +62,9 @@ pub(crate) async fn run<S: Stream>(
     mut events: mpsc::Receiver<ToShard>,
     mut draining: watch::Receiver<bool>,
 ) {
+    // Ends when this ends.
+    let mut sockets = JoinSet::new();
+    sockets.spawn_local(Sockets { shard: Rc::clone(&shard), taken: Vec::with_capacity(SOCKETS_PER_POLL) });
     let mut batch = Vec::with_capacity(EVENTS_PER_TURN);
     let mut drain: Option<Drain> = None;
     let mut alarm = Alarm::new();
