@@ -26,11 +26,11 @@ fn a_publication_allocates_nothing() {
 /// Far fewer than one for each publication.
 const CALL_ALLOCATIONS: u64 = 20;
 
-/// Members of as many rooms as a connection may have, in a few large rooms as applications have them.
+/// A million: members of as many rooms as a connection may have, in a few large rooms as applications have them.
 #[test]
 fn a_membership_takes_few_bytes() {
     /// Half of them speak JSON.
-    const SOCKETS: usize = 800;
+    const SOCKETS: usize = 16_000;
     const ROOMS: usize = 125;
     let mut case = Case::with(1, SOCKETS);
     let commands: Vec<Vec<u8>> = (0..ROOMS)

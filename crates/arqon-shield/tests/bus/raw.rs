@@ -131,6 +131,10 @@ impl Case {
             config.limits.publish_burst = 1_000_000;
             config.limits.command_rate_per_s = 1_000_000;
             config.limits.command_burst = 1_000_000;
+            config.limits.connections_per_address_max = 100_000;
+            config.limits.connections_per_tenant_max = 100_000;
+            config.limits.connect_rate_per_s = 100_000;
+            config.limits.connect_burst = 100_000;
             let bus = Bus::start(config);
             let mut clients = Vec::new();
             for at in 0..count {
