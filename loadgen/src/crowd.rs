@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use arqon_client::{Connection, Event, Options, PublishOptions, SubscribeOptions};
 use arqon_proto::message::{Payload, ServerBody};
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -30,11 +31,18 @@ pub(crate) trait Dial: 'static {
 }
 
 /// What is published: in each room so many, one after the other at this distance; rooms begin evenly spread over it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Traffic {
     pub(crate) publications: u32,
     pub(crate) interval: Duration,
     pub(crate) payload_bytes: usize,
+}
+
+impl Traffic {
+    /// How long it takes by itself, up to the last publication.
+    pub(crate) fn lasts(&self) -> Duration {
+        STARTS_AFTER + self.interval * self.publications
+    }
 }
 
 /// All clients of one process.
@@ -219,16 +227,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Client<S> {
         let frame = match event {
             Event::Push(frame) => frame,
             Event::Closed(closed) => bail!("{closed:?}"),
-            Event::Reply(_) | Event::Unreadable(_) => return Ok(()),
+            // Nobody asks for a reply; one that comes is an error.
+            Event::Reply(_) => {
+                heard.tally.borrow_mut().refused += 1;
+                return Ok(());
+            }
+            Event::Unreadable(_) => {
+                heard.tally.borrow_mut().unreadable += 1;
+                return Ok(());
+            }
         };
-        if let ServerBody::Publication(publication) = frame.view().body {
-            let data = std::str::from_utf8(publication.payload.bytes())?;
-            let mut numbers = data.trim_start_matches('[').splitn(3, ',');
-            let (number, at_us) = (numbers.next().unwrap_or(""), numbers.next().unwrap_or(""));
-            heard.publication(&mut self.ear, number.parse()?, at_us.parse()?);
+        match frame.view().body {
+            ServerBody::Publication(publication) => match numbers(publication.payload.bytes()) {
+                Some((number, at_us)) => heard.publication(&mut self.ear, number, at_us),
+                None => heard.tally.borrow_mut().unreadable += 1,
+            },
+            ServerBody::Error(_) => heard.tally.borrow_mut().refused += 1,
+            _ => {}
         }
         Ok(())
     }
+}
+
+/// Number and instant of a publication that one of these clients has sent.
+fn numbers(payload: &[u8]) -> Option<(u64, u64)> {
+    let mut numbers = std::str::from_utf8(payload).ok()?.strip_prefix('[')?.splitn(3, ',');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 impl Heard {

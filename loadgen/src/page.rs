@@ -155,6 +155,7 @@ mod tests {
         let report = Report {
             sockets: 10,
             rooms: 1,
+            asked_rooms: 1,
             transport: "tcp".to_owned(),
             shields: 1,
             before_bytes: 1 << 20,

@@ -10,6 +10,8 @@ use crate::tally::Tally;
 pub(crate) struct Report {
     pub(crate) sockets: u32,
     pub(crate) rooms: u32,
+    /// Fewer, if there were more Shields than rooms to be had.
+    pub(crate) asked_rooms: u32,
     pub(crate) transport: String,
     /// Processes that carried the sockets as Shields; as many more carried their other ends.
     pub(crate) shields: usize,
@@ -32,10 +34,12 @@ pub(crate) struct Round {
 }
 
 impl Report {
-    pub(crate) fn new(args: &Args, shields: usize, before_bytes: u64) -> Self {
+    /// With as many rooms as there really are: each process of clients has one at least.
+    pub(crate) fn new(args: &Args, rooms: u32, shields: usize, before_bytes: u64) -> Self {
         Self {
             sockets: args.sockets,
-            rooms: args.rooms,
+            rooms,
+            asked_rooms: args.rooms,
             transport: format!("{:?}", args.transport).to_lowercase(),
             shields,
             before_bytes,
@@ -63,6 +67,12 @@ impl Report {
             "{} sockets over {}, each authenticated and a member of one of {} rooms: {who}",
             self.sockets, self.transport, self.rooms
         );
+        if self.rooms > self.asked_rooms {
+            println!(
+                "({} rooms were asked for; a room stays within one Shield, and each has one)",
+                self.asked_rooms
+            );
+        }
         println!("resident before             {:8.1} MiB", mib(self.before_bytes));
         for (at, round) in (1..).zip(&self.rounds) {
             println!("round {at}");

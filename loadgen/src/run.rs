@@ -22,7 +22,9 @@ use crate::worker::{self, Answer, Order};
 /// The allocator gives back within ten seconds what nobody uses any more, in steps of which the last may come later.
 const RESTS_FOR: Duration = Duration::from_secs(30);
 /// The longest wait for an answer of a worker, besides the time that its order takes by itself.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(300);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
+/// The longest time until all sockets are open: a hundred thousand take less than half a minute.
+const OPENS_WITHIN: Duration = Duration::from_secs(600);
 
 /// A Shield and its clients.
 struct Pair {
@@ -56,8 +58,9 @@ impl Worker {
         self.orders.write_all(line.as_bytes()).await.context("a worker has ended")
     }
 
-    async fn answer(&mut self) -> Result<Answer> {
-        let line = tokio::time::timeout(ANSWERS_WITHIN, self.answers.next_line()).await;
+    /// The answer to an order that takes so long by itself. Cancel safe.
+    async fn answer(&mut self, takes: Duration) -> Result<Answer> {
+        let line = tokio::time::timeout(takes + ANSWERS_WITHIN, self.answers.next_line()).await;
         let line = line.context("a worker does not answer")??.context("a worker has ended")?;
         match serde_json::from_str(&line)? {
             Answer::Failed(why) => bail!("a worker: {why}"),
@@ -81,7 +84,8 @@ pub(crate) async fn tcp(args: &Args) -> Result<Report> {
     close(&mut pairs).await?;
     let before = resident(&pairs)?;
     let slab = kernel_slab()?;
-    let mut report = Report::new(args, pairs.len(), before);
+    let rooms = pairs.iter().map(|pair| pair.rooms.min(pair.sockets)).sum();
+    let mut report = Report::new(args, rooms, pairs.len(), before);
     for round in 1..=args.rounds {
         let started = Instant::now();
         open(&mut pairs, round, |pair| pair.sockets).await?;
@@ -117,17 +121,23 @@ async fn open(pairs: &mut [Pair], round: u32, sockets: impl Fn(&Pair) -> u32) ->
         pair.worker.order(&order).await?;
     }
     let all: u32 = pairs.iter().map(&sockets).sum();
+    let deadline = Instant::now() + OPENS_WITHIN;
     for at in 0..pairs.len() {
         loop {
             tokio::select! {
-                answer = pairs[at].worker.answer() => {
+                answer = pairs[at].worker.answer(OPENS_WITHIN) => {
                     let Answer::Opened = answer? else { bail!("a worker answers something else") };
                     break;
                 }
                 // Only here nothing else says that it goes on.
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
-            progress(pairs, all).await?;
+            let open = progress(pairs, all).await?;
+            if Instant::now() > deadline {
+                bail!(
+                    "{open} of {all} sockets are open after {OPENS_WITHIN:?}; ask for fewer, or see what the Shields say"
+                );
+            }
         }
     }
     for pair in pairs {
@@ -137,13 +147,13 @@ async fn open(pairs: &mut [Pair], round: u32, sockets: impl Fn(&Pair) -> u32) ->
     Ok(())
 }
 
-async fn progress(pairs: &[Pair], all: u32) -> Result<()> {
+async fn progress(pairs: &[Pair], all: u32) -> Result<u64> {
     let mut open = 0;
     for pair in pairs {
         open += pair.shield.sockets().await?;
     }
     eprintln!("{open} of {all} sockets are open");
-    Ok(())
+    Ok(open)
 }
 
 async fn publish(args: &Args, pairs: &mut [Pair]) -> Result<Tally> {
@@ -152,17 +162,12 @@ async fn publish(args: &Args, pairs: &mut [Pair]) -> Result<Tally> {
     }
     let traffic = traffic(args);
     eprintln!("{} publications in each room, one in {:?}", traffic.publications, traffic.interval);
-    let order = Order::Publish {
-        publications: traffic.publications,
-        interval_ms: traffic.interval.as_millis() as u64,
-        payload_bytes: traffic.payload_bytes,
-    };
     for pair in pairs.iter_mut() {
-        pair.worker.order(&order).await?;
+        pair.worker.order(&Order::Publish(traffic)).await?;
     }
     let mut all = Tally::default();
     for pair in pairs {
-        let Answer::Published(tally) = pair.worker.answer().await? else {
+        let Answer::Published(tally) = pair.worker.answer(traffic.lasts()).await? else {
             bail!("a worker answers something else")
         };
         all.add(&tally);
@@ -182,7 +187,7 @@ async fn close(pairs: &mut [Pair]) -> Result<u64> {
         pair.worker.order(&Order::Close).await?;
     }
     for pair in pairs.iter_mut() {
-        let Answer::Closed(unasked) = pair.worker.answer().await? else {
+        let Answer::Closed(unasked) = pair.worker.answer(Duration::ZERO).await? else {
             bail!("a worker answers something else")
         };
         closed += unasked;
@@ -211,7 +216,7 @@ pub(crate) async fn mem(args: &Args) -> Result<Report> {
     let own = std::process::id();
     let bus = Bus::start()?;
     let before = Memory::of(own)?.resident;
-    let mut report = Report::new(args, 1, before);
+    let mut report = Report::new(args, args.rooms.clamp(1, args.sockets.max(1)), 1, before);
     for _ in 0..args.rounds {
         let started = Instant::now();
         let options = worker::options("memory".to_owned(), bus.token.clone());
@@ -236,4 +241,27 @@ pub(crate) async fn mem(args: &Args) -> Result<Report> {
     }
     bus.end().await?;
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn an_order_keeps_the_distance_of_publications_whatever_it_is() {
+        let args = Args::parse_from(["loadgen", "--sockets", "10", "--deliveries-per-s", "11000"]);
+        let traffic = traffic(&args);
+        assert_eq!(traffic.interval.as_micros(), 909);
+        let line = serde_json::to_string(&Order::Publish(traffic)).expect("JSON");
+        let Order::Publish(read) = serde_json::from_str(&line).expect("an order") else { panic!("{line}") };
+        assert_eq!(read, traffic);
+    }
+
+    #[test]
+    fn an_order_may_take_as_long_as_it_takes() {
+        let args = Args::parse_from(["loadgen", "--publications", "1000", "--deliveries-per-s", "15000"]);
+        assert!(traffic(&args).lasts() > Duration::from_secs(1000));
+    }
 }

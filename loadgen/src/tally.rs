@@ -7,10 +7,16 @@ use serde::{Deserialize, Serialize};
 pub(crate) const LATE_NS: u64 = 10_000_000;
 
 /// What one member has heard of its room's one publisher, who counts from 1.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ear {
     last: u64,
+    /// What is missing below `last`, as ranges with both ends in them. Of many the oldest is forgotten: what comes of it then counts as a
+    /// double.
+    holes: Vec<(u64, u64)>,
 }
+
+/// Bounds an [`Ear`].
+const HOLES_MAX: usize = 64;
 
 /// Counts of one process, or of all.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -20,7 +26,14 @@ pub(crate) struct Tally {
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
     pub(crate) doubled: u64,
+    /// Came, and after a later one.
     pub(crate) disordered: u64,
+    /// Errors that the Shield told clients.
+    #[serde(default)]
+    pub(crate) refused: u64,
+    /// Frames that no client could read.
+    #[serde(default)]
+    pub(crate) unreadable: u64,
     /// Sent more than ten milliseconds after their instant.
     pub(crate) late: u64,
     /// Sockets that were closed without being asked.
@@ -34,14 +47,37 @@ pub(crate) struct Tally {
 impl Ear {
     /// Takes in a publication; says what it is.
     pub(crate) fn hear(&mut self, number: u64, tally: &mut Tally) {
-        if number == self.last {
-            tally.doubled += 1;
-        } else if number < self.last {
+        if number > self.last {
+            if number > self.last + 1 {
+                self.miss(self.last + 1, number - 1);
+            }
+            self.last = number;
+        } else if self.fill(number) {
             tally.disordered += 1;
         } else {
-            tally.delivered += 1;
-            self.last = number;
+            tally.doubled += 1;
+            return;
         }
+        tally.delivered += 1;
+    }
+
+    fn miss(&mut self, from: u64, to: u64) {
+        if self.holes.len() == HOLES_MAX {
+            self.holes.remove(0);
+        }
+        self.holes.push((from, to));
+    }
+
+    /// Whether a number was missing; it is not any more.
+    fn fill(&mut self, number: u64) -> bool {
+        let Some(at) = self.holes.iter().position(|(from, to)| (*from..=*to).contains(&number)) else {
+            return false;
+        };
+        let (from, to) = self.holes.remove(at);
+        for (from, to) in [(from, number - 1), (number + 1, to)].into_iter().rev().filter(|(a, b)| a <= b) {
+            self.holes.insert(at, (from, to));
+        }
+        true
     }
 }
 
@@ -57,6 +93,8 @@ impl Tally {
         self.delivered += other.delivered;
         self.doubled += other.doubled;
         self.disordered += other.disordered;
+        self.refused += other.refused;
+        self.unreadable += other.unreadable;
         self.late += other.late;
         self.closed += other.closed;
         self.latency_us.extend_from_slice(&other.latency_us);
@@ -81,6 +119,8 @@ impl Tally {
             (self.lost(), "publications were lost"),
             (self.doubled, "publications came twice"),
             (self.disordered, "publications came out of order"),
+            (self.refused, "errors were told"),
+            (self.unreadable, "frames could not be read"),
             (self.closed, "sockets were closed without being asked"),
         ];
         let mut faults: Vec<String> =
@@ -117,8 +157,28 @@ mod tests {
             ear.hear(number, &mut tally);
         }
         let counts = (tally.delivered, tally.lost(), tally.doubled, tally.disordered);
-        assert_eq!(counts, (3, 2, 1, 1));
+        assert_eq!(counts, (4, 1, 1, 1));
         assert_eq!(tally.faults().len(), 3, "{:?}", tally.faults());
+    }
+
+    #[test]
+    fn one_thing_counts_once() {
+        let heard = |numbers: &[u64]| {
+            let (mut tally, mut ear) = (Tally { expected: 6, ..Tally::default() }, Ear::default());
+            numbers.iter().for_each(|number| ear.hear(*number, &mut tally));
+            (tally.lost(), tally.doubled, tally.disordered)
+        };
+        assert_eq!(heard(&[1, 2, 1, 3, 4, 5, 6]), (0, 1, 0), "a late double is no disorder");
+        assert_eq!(heard(&[1, 6, 3, 2, 5, 4]), (0, 0, 4), "what comes late is not lost");
+        assert_eq!(heard(&[6, 3, 3, 1]), (3, 1, 2));
+        let far: Vec<u64> = (1..=100).map(|n| n * 2).chain([1, 199]).collect();
+        assert_eq!(heard(&far).1, 1, "the oldest holes are forgotten, the last is known");
+    }
+
+    #[test]
+    fn errors_fail_a_run() {
+        let faults = Tally { refused: 2, unreadable: 1, ..Tally::default() }.faults();
+        assert_eq!(faults, ["2 errors were told", "1 frames could not be read"]);
     }
 
     #[test]

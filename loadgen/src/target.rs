@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,6 +22,8 @@ const TOKEN_EXPIRES: u64 = 4_102_444_800;
 const SOCKETS_MAX: u32 = 1_000_000;
 /// The longest time to wait until the Shield has counted its sockets.
 const SETTLE_WITHIN: Duration = Duration::from_secs(60);
+/// The longest time until a child says where it listens.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The child.
 #[derive(Debug)]
@@ -85,13 +88,26 @@ pub(crate) fn serve() -> Result<()> {
     Ok(())
 }
 
+/// The first line of a child, for which nobody waits longer than [`STARTS_WITHIN`].
+fn first_line(output: impl std::io::Read + Send + 'static) -> Result<String> {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        // Whoever does not wait any more does not want it.
+        let _ = tell.send(read.map(|_| line));
+    });
+    let line = told.recv_timeout(STARTS_WITHIN);
+    Ok(line.with_context(|| format!("the Shield does not say where it listens within {STARTS_WITHIN:?}"))??)
+}
+
 impl Target {
     pub(crate) fn start() -> Result<Self> {
         let program = std::env::current_exe()?;
         let mut child =
             Command::new(program).arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("its output is piped")?).read_line(&mut line)?;
+        let output = child.stdout.take().context("its output is piped")?;
+        let line = first_line(output).inspect_err(|_| drop(child.kill()))?;
         let told: Value = serde_json::from_str(&line).context("the Shield did not start")?;
         let text =
             |name: &str| told[name].as_str().map(str::to_owned).with_context(|| format!("{name} is missing"));
@@ -134,6 +150,11 @@ impl Target {
 
     /// How many sockets it says it has; it counts once a second.
     pub(crate) async fn sockets(&self) -> Result<u64> {
+        let asked = tokio::time::timeout(STARTS_WITHIN, self.ask()).await;
+        asked.context("the Shield does not say how many sockets it has")?
+    }
+
+    async fn ask(&self) -> Result<u64> {
         let mut stream = TcpStream::connect(self.admin).await?;
         stream.write_all(b"GET /status HTTP/1.1\r\nHost: loadgen\r\nConnection: close\r\n\r\n").await?;
         let mut answer = String::new();

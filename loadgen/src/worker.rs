@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use arqon_client::Options;
@@ -17,7 +16,7 @@ use crate::tally::Tally;
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Order {
     Open { address: SocketAddr, token: String, sockets: u32, rooms: u32 },
-    Publish { publications: u32, interval_ms: u64, payload_bytes: usize },
+    Publish(Traffic),
     Close,
 }
 
@@ -78,10 +77,9 @@ async fn obey(order: Order, crowd: &mut Option<Crowd>) -> Result<Answer> {
             *crowd = Some(Crowd::open(Tcp(address), options, sockets, rooms).await?);
             Ok(Answer::Opened)
         }
-        Order::Publish { publications, interval_ms, payload_bytes } => {
+        Order::Publish(traffic) => {
             let crowd = crowd.as_mut().context("nothing is open")?;
-            let interval = Duration::from_millis(interval_ms);
-            Ok(Answer::Published(crowd.publish(Traffic { publications, interval, payload_bytes }).await))
+            Ok(Answer::Published(crowd.publish(traffic).await))
         }
         Order::Close => {
             let crowd = crowd.take().context("nothing is open")?;
