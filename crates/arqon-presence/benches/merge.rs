@@ -1,12 +1,17 @@
 //! Presence of a large room at a Brain, and at a Shield that watches. `cargo bench -p arqon-presence`.
 
+#[path = "../../arqon-proto/benches/works/mod.rs"]
+mod works;
+
+use std::hint::black_box;
 use std::time::Duration;
 
-use arqon_presence::crdt::{Changes, Entry, RoomState, Slice};
+use arqon_presence::crdt::{Changes, Entry, RoomState};
 use arqon_presence::own::Own;
 use arqon_proto::id::{SessionId, ShieldId, User};
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
+use works::Work;
 
 const MEMBERS: u64 = 10_000;
 
@@ -15,40 +20,36 @@ fn entry(n: u64) -> Entry {
     Entry { user, session: SessionId(n.into()), meta: Bytes::from_static(br#"{"name":"somebody"}"#) }
 }
 
-/// What a writer with so many members says to somebody who knows nothing, and then of one more.
-fn writer() -> (ShieldId, Slice, Slice) {
+fn works() -> Vec<Work> {
+    let shield = ShieldId::parse("shield-1").expect("a good name");
     let mut own = Own::new(1);
     (1..=MEMBERS).for_each(|counter| own.add(counter, entry(counter)));
     let full = own.full(MEMBERS);
-    own.add(MEMBERS + 1, entry(MEMBERS + 1));
-    let one_more = own.take_delta(MEMBERS + 1);
-    (ShieldId::parse("shield-1").expect("a good name"), full, one_more)
-}
-
-fn merges(c: &mut Criterion) {
-    let (shield, full, one_more) = writer();
     let room = RoomState::of(shield.clone(), full.clone());
-    let start = || room.clone();
-    c.bench_function("merge: one join into 10,000", |b| {
-        b.iter_batched_ref(
-            start,
-            |room| room.merge_slice(&shield, &one_more, &mut Changes::default()),
-            BatchSize::LargeInput,
-        );
-    });
-    c.bench_function("merge: 10,000 into nothing", |b| {
-        b.iter_batched_ref(
-            RoomState::default,
-            |room| room.merge_slice(&shield, &full, &mut Changes::default()),
-            BatchSize::LargeInput,
-        );
-    });
-    c.bench_function("digest of 10,000", |b| b.iter(|| room.digest()));
+    let (mut joined, writer, mut latest) = (room.clone(), shield.clone(), MEMBERS);
+    let come_and_go = move || {
+        latest += 1;
+        own.add(latest, entry(latest));
+        joined.merge_slice(&writer, &own.take_delta(latest), &mut Changes::default());
+        own.remove(latest);
+        joined.merge_slice(&writer, &own.take_delta(latest), &mut Changes::default());
+    };
+    let whole = move || {
+        RoomState::default().merge_slice(&shield, &full, &mut Changes::default());
+    };
+    vec![
+        Work::new("merge: one comes to 10,000, and goes", come_and_go),
+        Work::new("merge: 10,000 into nothing", whole),
+        Work::new("digest of 10,000", move || {
+            black_box(black_box(&room).digest());
+        }),
+    ]
 }
 
-criterion_group! {
-    name = all;
-    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = merges
+fn main() {
+    let criterion = || {
+        let criterion = Criterion::default().sample_size(20);
+        criterion.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2))
+    };
+    works::main(criterion, works());
 }
-criterion_main!(all);

@@ -1,5 +1,7 @@
 //! A publication on its way in and out, each part alone. `cargo bench -p arqon-proto`.
 
+mod works;
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ use arqon_proto::session::{AuthError, Host, Input, Output, Refusal, RoomError, R
 use arqon_proto::spine::{Publication, Stamp};
 use arqon_proto::time::Now;
 use arqon_proto::ws::{Decoder, FrameLimits, Step};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
+use works::Work;
 
 const ENCODINGS: [Encoding; 2] = [Encoding::Json, Encoding::Protobuf];
 const DATA: &[u8] = br#"{"text":"a message of the usual size, such as people write them, with a few words more to fill it up","n":1234567890}"#;
@@ -70,7 +73,7 @@ fn publish(encoding: Encoding) -> Vec<u8> {
     message
 }
 
-fn sessions(c: &mut Criterion) {
+fn session(encoding: Encoding) -> Work {
     let limits = SessionLimits {
         publish_rate_per_s: 1_000_000_000,
         publish_burst: 1_000_000_000,
@@ -78,40 +81,35 @@ fn sessions(c: &mut Criterion) {
         command_burst: 1_000_000_000,
         ..SessionLimits::default()
     };
-    for encoding in ENCODINGS {
-        let mut session = Session::new(encoding, NOW, &limits);
-        let connect = CommandBody::Connect(Connect { token: Some("a token".into()), client: None });
-        let mut hello = Vec::new();
-        codec::append(encoding, &mut hello, |out| {
-            codec::encode_command(encoding, &Command { id: 1, body: connect }, out);
-        });
-        session.handle(Input::Open { token: None }, NOW, &limits, &mut Quiet);
-        session.handle(Input::Message(&hello), NOW, &limits, &mut Quiet);
-        let message = publish(encoding);
-        c.bench_function(&format!("session: publish, {encoding:?}"), |b| {
-            b.iter(|| session.handle(Input::Message(black_box(&message)), NOW, &limits, &mut Quiet));
-        });
-        assert!(!session.is_closing(), "it took them all");
-    }
+    let mut session = Session::new(encoding, NOW, &limits);
+    let connect = CommandBody::Connect(Connect { token: Some("a token".into()), client: None });
+    let mut hello = Vec::new();
+    codec::append(encoding, &mut hello, |out| {
+        codec::encode_command(encoding, &Command { id: 1, body: connect }, out);
+    });
+    session.handle(Input::Open { token: None }, NOW, &limits, &mut Quiet);
+    session.handle(Input::Message(&hello), NOW, &limits, &mut Quiet);
+    let message = publish(encoding);
+    Work::new(format!("session: publish, {encoding:?}"), move || {
+        session.handle(Input::Message(black_box(&message)), NOW, &limits, &mut Quiet);
+        assert!(!session.is_closing(), "it takes them all");
+    })
 }
 
-fn frames(c: &mut Criterion) {
+fn frame() -> Work {
     let limits = FrameLimits { frame_bytes_max: 1 << 16, message_bytes_max: 1 << 16 };
     let mut frame = vec![0x81, 0x80 | DATA.len() as u8, 1, 2, 3, 4];
     frame.extend(DATA.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, key)| byte ^ key));
-    c.bench_function(&format!("frame: unmask and check {} bytes of text", DATA.len()), |b| {
-        let mut decoder = Decoder::new();
-        let mut bytes = frame.clone();
-        b.iter(|| {
-            bytes.copy_from_slice(&frame);
-            let step = decoder.next(&mut bytes, &limits);
-            assert!(matches!(step, Ok(Step::Consumed { .. })));
-        });
-    });
+    let (mut decoder, mut bytes) = (Decoder::new(), frame.clone());
+    Work::new(format!("frame: unmask and check {} bytes of text", DATA.len()), move || {
+        bytes.copy_from_slice(&frame);
+        let step = decoder.next(&mut bytes, &limits);
+        assert!(matches!(step, Ok(Step::Consumed { .. })));
+    })
 }
 
-fn publications(c: &mut Criterion) {
-    let publication = Publication {
+fn publication() -> Publication<'static> {
+    Publication {
         stamp: Stamp { shield: "shield-1", incarnation: 1_700_000_000_000, stream: 3, seq: 70_000 },
         session: SessionId(u128::MAX / 3),
         user: "ada",
@@ -120,18 +118,26 @@ fn publications(c: &mut Criterion) {
         at_ms: NOW.wall_ms,
         traceparent: None,
         payload: Payload::Json(DATA),
-    };
+    }
+}
+
+fn envelopes() -> [Work; 2] {
+    let publication = publication();
     let mut arena = Arena::new();
     let envelope = publication.encode(&mut arena);
-    c.bench_function("envelope: encode", |b| b.iter(|| black_box(publication.encode(&mut arena))));
-    c.bench_function("envelope: decode", |b| {
-        b.iter(|| black_box(Publication::decode(black_box(&envelope))).is_ok())
+    let encode = Work::new("envelope: encode", move || drop(black_box(publication.encode(&mut arena))));
+    let decode = Work::new("envelope: decode", move || {
+        assert!(black_box(Publication::decode(black_box(&envelope))).is_ok());
     });
+    [encode, decode]
+}
+
+fn for_clients(encoding: Encoding) -> Work {
+    let (publication, mut out) = (publication(), Vec::with_capacity(1 << 10));
     let mut digits = [0; 32];
     let session = publication.session.write(&mut digits).to_owned();
-    let frame = ServerFrame {
-        id: 0,
-        body: ServerBody::Publication(PublicationFrame {
+    Work::new(format!("publication: encode, {encoding:?}"), move || {
+        let body = ServerBody::Publication(PublicationFrame {
             room: "chat.eu".into(),
             payload: publication.payload,
             user: "ada".into(),
@@ -139,22 +145,20 @@ fn publications(c: &mut Criterion) {
             msg_id: None,
             at_ms: NOW.wall_ms,
             traceparent: None,
-        }),
-    };
-    for encoding in ENCODINGS {
-        let mut out = Vec::with_capacity(1 << 10);
-        c.bench_function(&format!("publication: encode, {encoding:?}"), |b| {
-            b.iter(|| {
-                out.clear();
-                codec::encode_server(encoding, black_box(&frame), &mut out);
-            });
         });
-    }
+        out.clear();
+        codec::encode_server(encoding, black_box(&ServerFrame { id: 0, body }), &mut out);
+    })
 }
 
-criterion_group! {
-    name = all;
-    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = frames, sessions, publications
+fn main() {
+    let mut works = vec![frame()];
+    works.extend(ENCODINGS.map(session));
+    works.extend(envelopes());
+    works.extend(ENCODINGS.map(for_clients));
+    let criterion = || {
+        let criterion = Criterion::default();
+        criterion.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2))
+    };
+    works::main(criterion, works);
 }
-criterion_main!(all);

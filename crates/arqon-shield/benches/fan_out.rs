@@ -7,25 +7,23 @@ mod harness;
 #[allow(dead_code, reason = "the tests use more of it")]
 mod raw;
 
+#[path = "../../arqon-proto/benches/works/mod.rs"]
+mod works;
+
 use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
+use criterion::Criterion;
 use raw::Case;
+use works::Work;
 
 const MEMBERS: usize = 1_000;
 
-fn fan_out(c: &mut Criterion) {
-    let mut group = c.benchmark_group("fan-out");
-    group.throughput(Throughput::Elements(MEMBERS as u64));
+fn main() {
     let mut case = Case::with(1, MEMBERS);
-    group.bench_function("a publication to 1,000 members", |b| b.iter(|| case.publish(0, 0, 1)));
-    group.finish();
+    let fan_out = Work::new("fan-out: a publication to 1,000 members", move || case.publish(0, 0, 1));
+    let criterion = || {
+        let criterion = Criterion::default().sample_size(20);
+        criterion.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3))
+    };
+    works::main(criterion, vec![fan_out]);
 }
-
-criterion_group! {
-    name = all;
-    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(3));
-    targets = fan_out
-}
-criterion_main!(all);

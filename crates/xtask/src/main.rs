@@ -1,6 +1,7 @@
 //! Tasks of the repository, as `cargo xtask <task>`.
 
 mod engine;
+mod instructions;
 mod run;
 mod steps;
 mod tail;
@@ -34,6 +35,12 @@ enum Task {
     Ci,
     /// What takes hours: 500 seeds of every scenario, minutes of every fuzz target, the tests in release.
     Nightly,
+    /// Count the instructions of what benches measure, and show what takes more than 3 % more than is written down.
+    Instructions {
+        /// Write the counts down.
+        #[arg(long)]
+        write: bool,
+    },
     /// Run a command while a Docker engine runs; if none does, one is started for it and ended after it.
     Docker {
         /// The command.
@@ -49,6 +56,7 @@ fn main() -> ExitCode {
         Task::Test { yes } => run::run(root, tools::TEST, steps::TEST, yes),
         Task::Ci => run::run(root, tools::TEST, steps::TEST, true),
         Task::Nightly => run::run(root, tools::NIGHTLY, steps::NIGHTLY, true),
+        Task::Instructions { write } => instructions::run(root, write),
         Task::Docker { command } => engine::run(root, &command),
     };
     match passed {
