@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::report::{Report, Round};
+use crate::tally::together;
 
 /// Ratio of the second report to the first.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +24,10 @@ pub(crate) fn compare(a: &Path, b: &Path) -> Result<()> {
             .with_context(|| format!("{} is no report of loadgen --json", path.display()))
     };
     let (a, b) = (read(a)?, read(b)?);
-    if (a.sockets, a.rooms, &a.transport) != (b.sockets, b.rooms, &b.transport) {
-        println!("careful: the two runs had different sockets, rooms or transports");
+    let like =
+        |report: &Report| (report.workload.clone(), report.sockets, report.rooms, report.transport.clone());
+    if like(&a) != like(&b) {
+        println!("careful: the two runs had different workloads, sockets, rooms or transports");
     }
     println!("{:44} {:>10} {:>10}   ratio", "", "first", "second");
     for (name, of) in METRICS {
@@ -42,12 +45,16 @@ pub(crate) fn compare(a: &Path, b: &Path) -> Result<()> {
 
 type Metric = fn(&Report, &Round) -> f64;
 
-const METRICS: [(&str, Metric); 6] = [
+const METRICS: [(&str, Metric); 8] = [
     ("resident KiB a socket", |report, round| report.kib_per_socket(round.open_bytes)),
     ("seconds to open all", |_, round| round.opened_in_s),
     ("latency p50, ms", |_, round| quantile_ms(round, 0.5)),
     ("latency p99, ms", |_, round| quantile_ms(round, 0.99)),
     ("latency p99.9, ms", |_, round| quantile_ms(round, 0.999)),
+    ("return p99, ms", |_, round| together(&round.tally.return_us).value_at_quantile(0.99) as f64 / 1000.0),
+    ("join told p99, ms", |_, round| {
+        together(&round.tally.presence_us).value_at_quantile(0.99) as f64 / 1000.0
+    }),
     ("processor s for a million deliveries", |_, round| round.cpu_s_per_million()),
 ];
 

@@ -8,8 +8,14 @@
 //! Each round opens all sockets, measures the Shields' memory, publishes, closes all sockets, and measures again. Losses, doubles and
 //! disorder are looked for all the time; the exit code is 1 if there are any, or if the generator itself could not keep up.
 
+mod cast;
+mod client;
 mod compare;
+mod crew;
 mod crowd;
+mod entry;
+mod job;
+mod ledger;
 mod mem;
 mod memory;
 mod page;
@@ -24,9 +30,11 @@ mod worker;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::task::LocalSet;
 
 /// That of the programs that ship, for what is measured here is what they do.
 #[cfg(unix)]
@@ -36,10 +44,16 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Opens sockets to Shields and says what they cost.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Sockets held at once.
-    #[arg(long, default_value_t = 15_000)]
-    sockets: u32,
-    /// Rooms they are spread over. A room stays within one Shield.
+    /// Sockets held at once. Default: 15000, or those of the scenario.
+    #[arg(long)]
+    sockets: Option<u32>,
+    /// What clients do, such as scenarios/load/mixed.toml; without it, the first member of each room publishes at a fixed distance.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rooms", "publications", "deliveries_per_s", "payload_bytes"])]
+    scenario: Option<PathBuf>,
+    /// Decides what a scenario leaves open.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Rooms that sockets are spread over. A room stays within one Shield, but for --spine and --url.
     #[arg(long, default_value_t = 1_000)]
     rooms: u32,
     /// Times that all of them come and go.
@@ -54,9 +68,27 @@ struct Args {
     /// Bytes of a publication's payload.
     #[arg(long, default_value_t = 128)]
     payload_bytes: usize,
-    /// How clients reach their Shield.
+    /// Shield processes, and as many of clients, at least: without it as few as the limit of open files allows.
+    #[arg(long, default_value_t = 1)]
+    processes: u32,
+    /// Sockets that are opened in a second, at most.
+    #[arg(long, default_value_t = 20_000)]
+    connects_per_s: u32,
+    /// Seconds of publishing that count neither for latency nor for processor time.
+    #[arg(long, default_value_t = 0.0)]
+    warm_up_s: f64,
+    /// How clients reach their Shield. Virtual time is the simulator's: `sim run` takes the same scenario.
     #[arg(long, value_enum, default_value_t = Transport::Tcp)]
     transport: Transport,
+    /// A NATS server that joins the Shields, such as nats://127.0.0.1:4222: rooms then span all of them.
+    #[arg(long, value_name = "URL", conflicts_with = "urls")]
+    spine: Option<String>,
+    /// Shields that are there already, such as ws://127.0.0.1:7320; may be repeated. What they cost is not measured then.
+    #[arg(long = "url", value_name = "URL")]
+    urls: Vec<String>,
+    /// Tokens for --url, one a line; clients take turns.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Measure memory at once, without waiting for what the allocator gives back.
     #[arg(long)]
     hurry: bool,
@@ -110,12 +142,15 @@ fn main() -> Result<ExitCode> {
         Some(Role::ServeFloor) => peers::bare::serve_floor()?,
         Some(Role::Peers(peers)) => peers::run(peers)?,
         Some(Role::Compare { first, second }) => compare::compare(first, second)?,
-        Some(Role::Drive) => block_on(worker::work())?,
+        Some(Role::Drive) => block_on(worker::work)?,
         None => {
-            let report = match args.transport {
-                Transport::Tcp => block_on(run::tcp(&args))?,
-                Transport::Mem => block_on(run::mem(&args))?,
-            };
+            let report = block_on(async |voices| {
+                let job = job::Job::new(&args).await?;
+                match job.transport {
+                    Transport::Tcp => run::tcp(&job).await,
+                    Transport::Mem => run::mem(&job, voices).await,
+                }
+            })?;
             report.print();
             if let Some(file) = &args.json {
                 fs::write(file, serde_json::to_string(&report)?)?;
@@ -129,7 +164,16 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Runs something on this thread. Who publishes has a queue of tasks of its own: in the common one a publication would wait until all who
+/// hear the one before have read it.
+fn block_on<T, F: Future<Output = Result<T>>>(work: impl FnOnce(Rc<LocalSet>) -> F) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(tokio::task::LocalSet::new().run_until(work))
+    let (voices, ears) = (Rc::new(LocalSet::new()), LocalSet::new());
+    let work = work(Rc::clone(&voices));
+    runtime.block_on(async {
+        tokio::select! {
+            done = ears.run_until(work) => done,
+            () = voices.run_until(std::future::pending()) => unreachable!("pending never ends"),
+        }
+    })
 }

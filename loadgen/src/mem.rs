@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::crowd::Dial;
-use crate::target;
+use crate::entry::Tokens;
+use crate::target::{self, Setup};
 
 /// What a stream holds before its writer waits.
 const STREAM_BYTES: usize = 4 * 1024;
@@ -26,7 +27,7 @@ pub(crate) struct Bus {
     peer: JoinHandle<()>,
     control: arqon_shield::app::Control,
     connect: mpsc::Sender<DuplexStream>,
-    pub(crate) token: String,
+    pub(crate) tokens: Tokens,
 }
 
 /// Where its clients connect.
@@ -40,6 +41,8 @@ impl Dial for Memory {
         self.0.send(far).await.context("the Shield has ended")?;
         Ok(near)
     }
+
+    fn cut(_: &DuplexStream) {}
 }
 
 struct Clients {
@@ -63,9 +66,9 @@ impl Listener for Clients {
 }
 
 impl Bus {
-    /// Starts it on the current runtime.
-    pub(crate) fn start() -> Result<Self> {
-        let (mut config, verifier, token) = target::shield()?;
+    /// Starts it on the current runtime, with this laid over its configuration.
+    pub(crate) fn start(setup: &Setup) -> Result<Self> {
+        let target::Shield { mut config, verifier, tokens, .. } = target::shield(setup)?;
         config.shield.shards = 1;
         config.drain.window = Duration::from_secs(5);
         let (clock, broker) = (SystemClock::start(), MemoryBroker::new());
@@ -80,7 +83,7 @@ impl Bus {
         let (connect, streams) = mpsc::channel(128);
         let clients = Clients { streams, accepted: Cell::new(0) };
         let shield = tokio::task::spawn_local(shield.run_local(clients));
-        Ok(Self { shield, peer: tokio::task::spawn_local(peer), control, connect, token })
+        Ok(Self { shield, peer: tokio::task::spawn_local(peer), control, connect, tokens })
     }
 
     pub(crate) fn dial(&self) -> Memory {

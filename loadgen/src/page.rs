@@ -18,17 +18,28 @@ pub(crate) fn page(report: &Report) -> String {
     };
     let _ = write!(
         html,
-        "<h1>{} sockets over {}</h1><p>{verdict}. {} room(s), {} Shield process(es), {} round(s).</p>",
+        "<h1>{}: {} sockets over {}</h1><p>{verdict}. {} room(s), {} round(s); {}.</p>",
+        report.workload,
         report.sockets,
         report.transport,
         report.rooms,
-        report.shields,
-        report.rounds.len()
+        report.rounds.len(),
+        report.who()
     );
     table(&mut html, report);
     for (at, round) in (1..).zip(&report.rounds).filter(|(_, round)| round.tally.delivered > 0) {
         latency(&mut html, at, round);
-        timeline(&mut html, at, round);
+        let each_second = (0..).map(f64::from).zip(round.tally.timeline.iter().map(|count| *count as f64));
+        timeline(&mut html, &format!("Round {at}: deliveries in each second of publishing"), each_second, "");
+    }
+    for (at, round) in (1..).zip(&report.rounds).filter(|(_, round)| round.samples.len() > 1) {
+        let samples = &round.samples;
+        let sockets = samples.iter().map(|sample| (sample.at_s, sample.sockets as f64));
+        timeline(&mut html, &format!("Round {at}: open sockets"), sockets, "");
+        if report.shields > 0 {
+            let mib = samples.iter().map(|sample| (sample.at_s, sample.resident_bytes as f64 / 1_048_576.0));
+            timeline(&mut html, &format!("Round {at}: resident memory of the Shields"), mib, " MiB");
+        }
     }
     html.push_str("</body></html>\n");
     html
@@ -83,22 +94,22 @@ fn latency(html: &mut String, round: usize, one: &Round) {
     chart(html, &points, &below, &left);
 }
 
-fn timeline(html: &mut String, round: usize, one: &Round) {
-    let line = &one.tally.timeline;
-    let most = line.iter().copied().max().unwrap_or(1).max(1) as f64;
-    let step = WIDTH / line.len().max(1) as f64;
-    let points: String = line
-        .iter()
-        .enumerate()
-        .flat_map(|(at, count)| {
-            let y = HEIGHT - *count as f64 / most * HEIGHT;
-            [(at as f64 * step, y), ((at + 1) as f64 * step, y)]
-        })
-        .map(|(x, y)| format!("{x:.1},{y:.1} "))
-        .collect();
-    let _ = write!(html, "<h2>Round {round}: deliveries in each second</h2>");
-    let below = [(0.0, "0 s".to_owned()), (1.0, format!("{} s", line.len()))];
-    chart(html, &points, &below, &[(0.0, "0".to_owned()), (1.0, format!("{most:.0}"))]);
+/// Values at their second; each holds until the next.
+fn timeline(html: &mut String, title: &str, values: impl Iterator<Item = (f64, f64)>, unit: &str) {
+    let values: Vec<(f64, f64)> = values.collect();
+    let most = values.iter().map(|value| value.1).fold(1.0, f64::max);
+    let end = values.last().map_or(1.0, |last| last.0 + 1.0);
+    let mut points = String::new();
+    for (at, (from_s, value)) in values.iter().enumerate() {
+        let until_s = values.get(at + 1).map_or(end, |next| next.0);
+        let y = HEIGHT - value / most * HEIGHT;
+        for x in [from_s / end * WIDTH, until_s / end * WIDTH] {
+            let _ = write!(points, "{x:.1},{y:.1} ");
+        }
+    }
+    let _ = write!(html, "<h2>{title}</h2>");
+    let below = [(0.0, "0 s".to_owned()), (1.0, format!("{end:.0} s"))];
+    chart(html, &points, &below, &[(0.0, "0".to_owned()), (1.0, format!("{most:.0}{unit}"))]);
 }
 
 /// Labels have their place as a part of the axis.
@@ -130,6 +141,7 @@ text{font-size:12px;fill:#444}.left{text-anchor:end}</style></head><body>";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Sample;
     use crate::tally::{Tally, histogram, recorded};
 
     #[test]
@@ -151,19 +163,23 @@ mod tests {
             kernel_bytes: 0,
             cpu_s: 0.1,
             tally,
+            samples: [0.0, 1.0]
+                .map(|at_s| Sample { at_s, sockets: 10, delivered: 0, resident_bytes: 1 << 20 })
+                .to_vec(),
         };
         let report = Report {
+            workload: "even".to_owned(),
             sockets: 10,
             rooms: 1,
-            asked_rooms: 1,
             transport: "tcp".to_owned(),
             shields: 1,
+            together: false,
             before_bytes: 1 << 20,
             rounds: vec![round],
         };
         let page = page(&report);
         assert!(
-            page.contains("1 publications were lost") && page.matches("<polyline").count() == 2,
+            page.contains("1 publications were lost") && page.matches("<polyline").count() == 4,
             "{page}"
         );
         assert!(!page.contains("http"), "nothing is fetched");

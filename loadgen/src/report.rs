@@ -2,19 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Args;
-use crate::tally::Tally;
+use crate::job::{Job, Size};
+use crate::tally::{Tally, together};
 
 /// A whole run.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
+    /// What clients did: `even`, `idle`, or a scenario's name.
+    pub(crate) workload: String,
     pub(crate) sockets: u32,
     pub(crate) rooms: u32,
-    /// Fewer, if there were more Shields than rooms to be had.
-    pub(crate) asked_rooms: u32,
     pub(crate) transport: String,
-    /// Processes that carried the sockets as Shields; as many more carried their other ends.
+    /// Processes that carried the sockets as Shields; as many more carried their other ends. 0: they were somebody else's.
     pub(crate) shields: usize,
+    /// Whether rooms had members in all processes.
+    pub(crate) together: bool,
     pub(crate) before_bytes: u64,
     pub(crate) rounds: Vec<Round>,
 }
@@ -31,17 +33,33 @@ pub(crate) struct Round {
     /// Processor time of all Shields while publications went round.
     pub(crate) cpu_s: f64,
     pub(crate) tally: Tally,
+    /// What was seen each second, from the first connection on.
+    #[serde(default)]
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// One moment of a round.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) at_s: f64,
+    /// Open ones, as the clients count them.
+    pub(crate) sockets: u64,
+    /// So far.
+    pub(crate) delivered: u64,
+    /// Of all Shields.
+    pub(crate) resident_bytes: u64,
 }
 
 impl Report {
     /// With as many rooms as there really are: each process of clients has one at least.
-    pub(crate) fn new(args: &Args, rooms: u32, shields: usize, before_bytes: u64) -> Self {
+    pub(crate) fn new(job: &Job, size: Size, shields: usize, before_bytes: u64) -> Self {
         Self {
-            sockets: args.sockets,
-            rooms,
-            asked_rooms: args.rooms,
-            transport: format!("{:?}", args.transport).to_lowercase(),
+            workload: job.name.clone(),
+            sockets: size.sockets,
+            rooms: size.rooms,
+            transport: format!("{:?}", job.transport).to_lowercase(),
             shields,
+            together: job.together(),
             before_bytes,
             rounds: Vec::new(),
         }
@@ -56,32 +74,43 @@ impl Report {
         bytes.saturating_sub(self.before_bytes) as f64 / 1024.0 / f64::from(self.sockets.max(1))
     }
 
+    /// Who carried it, in words.
+    pub(crate) fn who(&self) -> String {
+        match (self.transport.as_str(), self.shields) {
+            ("mem", _) => "one Shield and all clients in one process".to_owned(),
+            (_, 0) => "Shields that were there before, whose cost is not measured".to_owned(),
+            (_, shields) if self.together => {
+                format!("{shields} Shield process(es) on one spine and as many of clients")
+            }
+            (_, shields) => {
+                format!("{shields} Shield process(es), each with rooms of its own, and as many of clients")
+            }
+        }
+    }
+
     pub(crate) fn print(&self) {
         let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
-        let who = if self.transport == "mem" {
-            "one Shield and all clients in one process".to_owned()
-        } else {
-            format!("{} Shield process(es) and as many of clients", self.shields)
-        };
         println!(
-            "{} sockets over {}, each authenticated and a member of one of {} rooms: {who}",
-            self.sockets, self.transport, self.rooms
+            "{}: {} authenticated sockets over {}, {} rooms; {}",
+            self.workload,
+            self.sockets,
+            self.transport,
+            self.rooms,
+            self.who()
         );
-        if self.rooms > self.asked_rooms {
-            println!(
-                "({} rooms were asked for; a room stays within one Shield, and each has one)",
-                self.asked_rooms
-            );
+        let measured = self.shields > 0;
+        if measured {
+            println!("resident before             {:8.1} MiB", mib(self.before_bytes));
         }
-        println!("resident before             {:8.1} MiB", mib(self.before_bytes));
         for (at, round) in (1..).zip(&self.rounds) {
-            println!("round {at}");
-            println!(
-                "  open                      {:8.1} MiB, {:.2} KiB a socket, opened in {:.1} s",
-                mib(round.open_bytes),
-                self.kib_per_socket(round.open_bytes),
-                round.opened_in_s
-            );
+            println!("round {at}: opened in {:.1} s", round.opened_in_s);
+            if measured {
+                println!(
+                    "  open                      {:8.1} MiB, {:.2} KiB a socket",
+                    mib(round.open_bytes),
+                    self.kib_per_socket(round.open_bytes),
+                );
+            }
             if round.kernel_bytes > 0 {
                 println!(
                     "  kernel, both ends         {:8.1} MiB, {:.2} KiB a socket",
@@ -89,8 +118,16 @@ impl Report {
                     round.kernel_bytes as f64 / 1024.0 / f64::from(self.sockets.max(1))
                 );
             }
-            println!("  closed                    {:8.1} MiB", mib(round.closed_bytes));
+            if measured {
+                println!("  closed                    {:8.1} MiB", mib(round.closed_bytes));
+            }
             traffic(round);
+            if measured && round.tally.measured > 0 {
+                println!(
+                    "  processor time            {:8.2} s for a million deliveries",
+                    round.cpu_s_per_million()
+                );
+            }
         }
         for fault in self.faults() {
             println!("FAILED: {fault}");
@@ -101,33 +138,54 @@ impl Report {
 impl Round {
     /// Processor seconds of the Shields for a million deliveries.
     pub(crate) fn cpu_s_per_million(&self) -> f64 {
-        self.cpu_s * 1e6 / self.tally.delivered.max(1) as f64
+        self.cpu_s * 1e6 / self.tally.measured.max(1) as f64
     }
 }
 
 fn traffic(round: &Round) {
     let tally = &round.tally;
-    if tally.published == 0 {
-        return;
+    if tally.published > 0 {
+        println!(
+            "  publications              {:8}, {} deliveries of {}, {} lost, {} twice, {} out of order",
+            tally.published,
+            tally.delivered,
+            tally.expected - tally.excused,
+            tally.lost(),
+            tally.doubled,
+            tally.disordered
+        );
+        println!(
+            "  latency of {} from the intended instant: {}; {} left late",
+            tally.timed,
+            quantiles(&tally.latency_us),
+            tally.late
+        );
     }
-    let latency = tally.histogram();
-    let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
-    println!(
-        "  publications              {:8}, {} deliveries of {}, {} lost, {} twice, {} out of order",
-        tally.published,
-        tally.delivered,
-        tally.expected,
-        tally.lost(),
-        tally.doubled,
-        tally.disordered
-    );
-    println!(
-        "  latency from the intended instant: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, most {:.2} ms; {} left late",
+    if tally.returned > 0 {
+        println!(
+            "  came back                 {:8}, {} attempts were turned away; {}",
+            tally.returned,
+            tally.turned_away,
+            quantiles(&tally.return_us)
+        );
+    }
+    if tally.told > 0 {
+        println!(
+            "  names told to watchers    {:8}; a join, from its intended instant: {}",
+            tally.told,
+            quantiles(&tally.presence_us)
+        );
+    }
+}
+
+fn quantiles(recorded: &[(u64, u64)]) -> String {
+    let all = together(recorded);
+    let ms = |quantile| all.value_at_quantile(quantile) as f64 / 1000.0;
+    format!(
+        "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, most {:.2} ms",
         ms(0.5),
         ms(0.99),
         ms(0.999),
-        latency.max() as f64 / 1000.0,
-        tally.late
-    );
-    println!("  processor time            {:8.2} s for a million deliveries", round.cpu_s_per_million());
+        all.max() as f64 / 1000.0
+    )
 }

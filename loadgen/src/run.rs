@@ -1,267 +1,257 @@
 //! The parent: it starts Shields and workers, gives them their orders, and adds up what they say.
 
-use std::process::Stdio;
+use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use rustix::process::{Resource, getrlimit};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::Args;
-use crate::crowd::{Crowd, Traffic};
+use crate::cast::{Even, Share, Work};
+use crate::crew::Crew;
+use crate::crowd::{Crowd, Scene, Start};
+use crate::entry::Entry;
+use crate::job::Job;
 use crate::mem::Bus;
 use crate::memory::{Memory, cpu, kernel_slab};
-use crate::report::{Report, Round};
-use crate::split::shares;
+use crate::report::{Report, Round, Sample};
+use crate::split::processes;
 use crate::tally::Tally;
 use crate::target::Target;
-use crate::worker::{self, Answer, Order};
+use crate::worker::{Answer, Door, Opening, Order, Progress, machine_clock};
 
 /// The allocator gives back within ten seconds what nobody uses any more, in steps of which the last may come later.
 const RESTS_FOR: Duration = Duration::from_secs(30);
-/// The longest wait for an answer of a worker, besides the time that its order takes by itself.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
-/// The longest time until all sockets are open: a hundred thousand take less than half a minute.
-const OPENS_WITHIN: Duration = Duration::from_secs(600);
+/// The longest time until all sockets are open, besides the pace that was asked for: a hundred thousand take less than half a minute.
+const OPENS_WITHIN: Duration = Duration::from_secs(480);
+/// From the order to the first publication: every process has begun to listen to its own clock by then.
+const STARTS_AFTER: Duration = Duration::from_millis(500);
+/// Sockets of one process in the round before the first: what a Shield allocates once is not a socket's.
+const FIRST: u32 = 16;
 
-/// A Shield and its clients.
-struct Pair {
-    shield: Target,
-    worker: Worker,
+/// Processes and what was seen of them.
+struct Site<'a> {
+    job: &'a Job,
+    /// None, if they are somebody else's.
+    shields: Vec<Target>,
+    crew: Crew,
+    count: u32,
     sockets: u32,
-    rooms: u32,
+    began: Instant,
+    samples: Vec<Sample>,
 }
 
-struct Worker {
-    child: Child,
-    orders: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-impl Worker {
-    fn start() -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("drive")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let orders = child.stdin.take().context("its input is piped")?;
-        let answers = BufReader::new(child.stdout.take().context("its output is piped")?).lines();
-        Ok(Self { child, orders, answers })
-    }
-
-    async fn order(&mut self, order: &Order) -> Result<()> {
-        let line = serde_json::to_string(order)? + "\n";
-        self.orders.write_all(line.as_bytes()).await.context("a worker has ended")
-    }
-
-    /// The answer to an order that takes so long by itself. Cancel safe.
-    async fn answer(&mut self, takes: Duration) -> Result<Answer> {
-        let line = tokio::time::timeout(takes + ANSWERS_WITHIN, self.answers.next_line()).await;
-        let line = line.context("a worker does not answer")??.context("a worker has ended")?;
-        match serde_json::from_str(&line)? {
-            Answer::Failed(why) => bail!("a worker: {why}"),
-            answer => Ok(answer),
+/// Sockets of TCP to as many Shields as the limit of open files asks for, or to those of somebody else.
+pub(crate) async fn tcp(job: &Job) -> Result<Report> {
+    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let count = processes(job.work.sockets(), open_files).max(job.processes);
+    let size = job.size(count)?;
+    let mut shields = Vec::new();
+    if job.outside.is_none() {
+        for _ in 0..count {
+            shields.push(Target::start(&job.setup).await?);
         }
     }
-}
-
-/// Sockets of TCP to as many Shields as the limit of open files asks for.
-pub(crate) async fn tcp(args: &Args) -> Result<Report> {
-    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let shares = shares(args.sockets, open_files);
-    let mut pairs = Vec::new();
-    for (at, sockets) in (0..).zip(&shares) {
-        let count = shares.len() as u32;
-        let rooms = (args.rooms / count + u32::from(at < args.rooms % count)).max(1);
-        pairs.push(Pair { shield: Target::start()?, worker: Worker::start()?, sockets: *sockets, rooms });
+    let crew = Crew::start(count as usize)?;
+    let mut site =
+        Site { job, shields, crew, count, sockets: size.sockets, began: Instant::now(), samples: Vec::new() };
+    if !site.shields.is_empty() {
+        let interval = Duration::ZERO;
+        let few = Even { sockets: FIRST * count, rooms: count, publications: 0, interval, payload_bytes: 0 };
+        site.open(0, &Work::Even(few)).await?;
+        site.close().await?;
     }
-    // One round of a few sockets first: what a Shield allocates once is not a socket's.
-    open(&mut pairs, 0, |pair| pair.sockets.min(16)).await?;
-    close(&mut pairs).await?;
-    let before = resident(&pairs)?;
+    let mut report = Report::new(job, size, site.shields.len(), site.resident()?);
     let slab = kernel_slab()?;
-    let rooms = pairs.iter().map(|pair| pair.rooms.min(pair.sockets)).sum();
-    let mut report = Report::new(args, rooms, pairs.len(), before);
-    for round in 1..=args.rounds {
-        let started = Instant::now();
-        open(&mut pairs, round, |pair| pair.sockets).await?;
-        let opened_in_s = started.elapsed().as_secs_f64();
-        rest(args).await;
-        let open_bytes = resident(&pairs)?;
-        let kernel_bytes = kernel_slab()?.saturating_sub(slab);
-        let cpu = processor(&pairs)?;
-        let mut tally = publish(args, &mut pairs).await?;
-        let cpu_s = (processor(&pairs)?.saturating_sub(cpu)).as_secs_f64();
-        tally.closed = close(&mut pairs).await?;
-        rest(args).await;
-        let closed_bytes = resident(&pairs)?;
-        report.rounds.push(Round { opened_in_s, open_bytes, closed_bytes, kernel_bytes, cpu_s, tally });
+    for round in 1..=job.rounds {
+        report.rounds.push(site.round(round, slab).await?);
     }
-    for pair in pairs {
-        let Worker { mut child, orders, .. } = pair.worker;
-        drop(orders);
-        child.wait().await?;
-        pair.shield.end()?;
+    let Site { shields, crew, .. } = site;
+    crew.end().await?;
+    for shield in shields {
+        shield.end()?;
     }
     Ok(report)
 }
 
-async fn open(pairs: &mut [Pair], round: u32, sockets: impl Fn(&Pair) -> u32) -> Result<()> {
-    for (at, pair) in (0..).zip(pairs.iter_mut()) {
-        let order = Order::Open {
-            address: pair.shield.address(at, round),
-            token: pair.shield.token().to_owned(),
-            sockets: sockets(pair),
-            rooms: pair.rooms,
-        };
-        pair.worker.order(&order).await?;
+impl Site<'_> {
+    async fn round(&mut self, round: u32, slab: u64) -> Result<Round> {
+        (self.began, self.samples) = (Instant::now(), Vec::new());
+        let work = self.job.work.clone();
+        self.open(round, &work).await?;
+        let opened_in_s = self.began.elapsed().as_secs_f64();
+        self.rest().await?;
+        let open_bytes = self.resident()?;
+        let kernel_bytes = kernel_slab()?.saturating_sub(slab);
+        let (mut tally, cpu_s) = self.play(&work).await?;
+        tally.closed = self.close().await?;
+        self.rest().await?;
+        let closed_bytes = self.resident()?;
+        let samples = std::mem::take(&mut self.samples);
+        Ok(Round { opened_in_s, open_bytes, closed_bytes, kernel_bytes, cpu_s, tally, samples })
     }
-    let all: u32 = pairs.iter().map(&sockets).sum();
-    let deadline = Instant::now() + OPENS_WITHIN;
-    for at in 0..pairs.len() {
-        loop {
-            tokio::select! {
-                answer = pairs[at].worker.answer(OPENS_WITHIN) => {
-                    let Answer::Opened = answer? else { bail!("a worker answers something else") };
-                    break;
-                }
-                // Only here nothing else says that it goes on.
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+
+    fn opening(&self, number: usize, round: u32, work: &Work) -> Opening {
+        let share = Share { number: number as u32, of: self.count, together: self.job.together() };
+        let (door, tokens) = match &self.job.outside {
+            Some(outside) => (outside.door.clone(), outside.tokens.clone()),
+            None => {
+                let shield = &self.shields[number];
+                let address = shield.address(share.number, round);
+                let door = Door { addresses: vec![address], host: address.to_string(), path: None };
+                (door, shield.tokens())
             }
-            let open = progress(pairs, all).await?;
-            if Instant::now() > deadline {
-                bail!(
-                    "{open} of {all} sockets are open after {OPENS_WITHIN:?}; ask for fewer, or see what the Shields say"
-                );
-            }
+        };
+        let connects_per_s = self.job.connects_per_s / f64::from(self.count);
+        Opening { door, tokens, work: work.clone(), share, connects_per_s }
+    }
+
+    async fn open(&mut self, round: u32, work: &Work) -> Result<()> {
+        let openings: Vec<Opening> =
+            (0..self.count as usize).map(|number| self.opening(number, round, work)).collect();
+        self.crew.order(|number| Order::Open(Box::new(openings[number].clone()))).await?;
+        let paced = Duration::from_secs_f64(f64::from(work.sockets()) / self.job.connects_per_s);
+        self.answers(OPENS_WITHIN + paced, "open").await?;
+        // How many each Shield has is known only of its own clients.
+        for (number, shield) in self.shields.iter().enumerate() {
+            let share = openings[number].share;
+            shield.settle(work.cast(share)?.parts.len() as u32).await?;
         }
+        Ok(())
     }
-    for pair in pairs {
-        let wanted = sockets(pair);
-        pair.shield.settle(wanted).await?;
-    }
-    Ok(())
-}
 
-async fn progress(pairs: &[Pair], all: u32) -> Result<u64> {
-    let mut open = 0;
-    for pair in pairs {
-        open += pair.shield.sockets().await?;
+    async fn play(&mut self, work: &Work) -> Result<(Tally, f64)> {
+        let lasts = work.lasts();
+        if lasts.is_zero() {
+            return Ok((Tally::default(), 0.0));
+        }
+        let begin = machine_clock() + STARTS_AFTER;
+        let warm_up = self.job.warm_up;
+        self.crew.order(|_| Order::Play { begin, warm_up }).await?;
+        tokio::time::sleep(STARTS_AFTER + warm_up).await;
+        let before = self.processor()?;
+        let answers = self.answers(lasts, "deliveries").await?;
+        let cpu_s = self.processor()?.saturating_sub(before).as_secs_f64();
+        let mut all = Tally::default();
+        for answer in answers {
+            let Answer::Played(tally) = answer else { bail!("a worker answers something else") };
+            all.add(&tally);
+        }
+        Ok((all, cpu_s))
     }
-    eprintln!("{open} of {all} sockets are open");
-    Ok(open)
-}
 
-async fn publish(args: &Args, pairs: &mut [Pair]) -> Result<Tally> {
-    if args.publications == 0 {
-        return Ok(Tally::default());
+    async fn close(&mut self) -> Result<u64> {
+        self.crew.order(|_| Order::Close).await?;
+        let mut closed = 0;
+        for answer in self.answers(Duration::ZERO, "open").await? {
+            let Answer::Closed(unasked) = answer else { bail!("a worker answers something else") };
+            closed += unasked;
+        }
+        for shield in &self.shields {
+            shield.settle(0).await?;
+        }
+        Ok(closed)
     }
-    let traffic = traffic(args);
-    eprintln!("{} publications in each room, one in {:?}", traffic.publications, traffic.interval);
-    for pair in pairs.iter_mut() {
-        pair.worker.order(&Order::Publish(traffic)).await?;
+
+    /// All answers; what is seen meanwhile is kept, and told.
+    async fn answers(&mut self, takes: Duration, what: &str) -> Result<Vec<Answer>> {
+        let Self { shields, crew, began, samples, sockets: all, .. } = self;
+        let mut told = Progress::default();
+        crew.answers(takes, |far| {
+            samples.push(sample(*began, far, shields)?);
+            if far != told {
+                match what {
+                    "open" => eprintln!("{} of {all} sockets are open", far.open),
+                    _ => eprintln!("{} publications, {} deliveries", far.published, far.delivered),
+                }
+                told = far;
+            }
+            Ok(())
+        })
+        .await
     }
-    let mut all = Tally::default();
-    for pair in pairs {
-        let Answer::Published(tally) = pair.worker.answer(traffic.lasts()).await? else {
-            bail!("a worker answers something else")
-        };
-        all.add(&tally);
-    }
-    Ok(all)
-}
 
-/// So that all together cause as many deliveries a second as was asked for.
-fn traffic(args: &Args) -> Traffic {
-    let interval = Duration::from_secs_f64(f64::from(args.sockets) / f64::from(args.deliveries_per_s.max(1)));
-    Traffic { publications: args.publications, interval, payload_bytes: args.payload_bytes }
-}
-
-async fn close(pairs: &mut [Pair]) -> Result<u64> {
-    let mut closed = 0;
-    for pair in pairs.iter_mut() {
-        pair.worker.order(&Order::Close).await?;
-    }
-    for pair in pairs.iter_mut() {
-        let Answer::Closed(unasked) = pair.worker.answer(Duration::ZERO).await? else {
-            bail!("a worker answers something else")
-        };
-        closed += unasked;
-        pair.shield.settle(0).await?;
-    }
-    Ok(closed)
-}
-
-fn resident(pairs: &[Pair]) -> Result<u64> {
-    pairs.iter().map(|pair| Ok(Memory::of(pair.shield.pid())?.resident)).sum()
-}
-
-fn processor(pairs: &[Pair]) -> Result<Duration> {
-    pairs.iter().map(|pair| cpu(pair.shield.pid())).sum()
-}
-
-async fn rest(args: &Args) {
-    if !args.hurry {
+    async fn rest(&mut self) -> Result<()> {
+        if self.job.hurry || self.shields.is_empty() {
+            return Ok(());
+        }
         eprintln!("memory is measured in {RESTS_FOR:?}");
-        tokio::time::sleep(RESTS_FOR).await;
+        let until = Instant::now() + RESTS_FOR;
+        while Instant::now() < until {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let far = self.samples.last().map_or(Progress::default(), |last| Progress {
+                open: last.sockets,
+                delivered: last.delivered,
+                published: 0,
+            });
+            self.samples.push(sample(self.began, far, &self.shields)?);
+        }
+        Ok(())
     }
+
+    fn resident(&self) -> Result<u64> {
+        resident(&self.shields)
+    }
+
+    fn processor(&self) -> Result<Duration> {
+        self.shields.iter().map(|shield| cpu(shield.pid())).sum()
+    }
+}
+
+fn resident(shields: &[Target]) -> Result<u64> {
+    shields.iter().map(|shield| Ok(Memory::of(shield.pid())?.resident)).sum()
+}
+
+fn sample(began: Instant, far: Progress, shields: &[Target]) -> Result<Sample> {
+    let (at_s, sockets, delivered) = (began.elapsed().as_secs_f64(), far.open, far.delivered);
+    Ok(Sample { at_s, sockets, delivered, resident_bytes: resident(shields)? })
 }
 
 /// One Shield in this process; its memory and that of its clients cannot be told apart.
-pub(crate) async fn mem(args: &Args) -> Result<Report> {
+pub(crate) async fn mem(job: &Job, voices: Rc<LocalSet>) -> Result<Report> {
     let own = std::process::id();
-    let bus = Bus::start()?;
+    let bus = Bus::start(&job.setup)?;
     let before = Memory::of(own)?.resident;
-    let mut report = Report::new(args, args.rooms.clamp(1, args.sockets.max(1)), 1, before);
-    for _ in 0..args.rounds {
+    let mut report = Report::new(job, job.size(1)?, 1, before);
+    for _ in 0..job.rounds {
         let started = Instant::now();
-        let options = worker::options("memory".to_owned(), bus.token.clone());
-        let mut crowd = Crowd::open(bus.dial(), options, args.sockets, args.rooms).await?;
+        let cast = job.work.cast(Share::default())?;
+        let (sockets, lasts) = (cast.parts.len(), cast.lasts);
+        let entry = Entry::new("memory".to_owned(), None, bus.tokens.clone())?;
+        let scene = Scene::new(bus.dial(), entry, &cast, 0);
+        let mut crowd = Crowd::open(scene, cast, job.connects_per_s, &voices).await?;
         let opened_in_s = started.elapsed().as_secs_f64();
-        if bus.sockets() != args.sockets as usize {
+        if bus.sockets() != sockets {
             bail!("the Shield says that it has {} sockets", bus.sockets());
         }
-        rest(args).await;
+        if !job.hurry {
+            tokio::time::sleep(RESTS_FOR).await;
+        }
         let open_bytes = Memory::of(own)?.resident;
         let cpu_before = cpu(own)?;
         let mut tally = Tally::default();
-        if args.publications > 0 {
-            tally = crowd.publish(traffic(args)).await;
+        if !lasts.is_zero() {
+            tally = crowd.play(Start { after: STARTS_AFTER, warm_up: job.warm_up }).await;
         }
         let cpu_s = cpu(own)?.saturating_sub(cpu_before).as_secs_f64();
         tally.closed = crowd.closed();
         crowd.close().await?;
-        rest(args).await;
+        if !job.hurry {
+            tokio::time::sleep(RESTS_FOR).await;
+        }
         let closed_bytes = Memory::of(own)?.resident;
-        report.rounds.push(Round { opened_in_s, open_bytes, closed_bytes, kernel_bytes: 0, cpu_s, tally });
+        let (kernel_bytes, samples) = (0, Vec::new());
+        report.rounds.push(Round {
+            opened_in_s,
+            open_bytes,
+            closed_bytes,
+            kernel_bytes,
+            cpu_s,
+            tally,
+            samples,
+        });
     }
     bus.end().await?;
     Ok(report)
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-
-    #[test]
-    fn an_order_keeps_the_distance_of_publications_whatever_it_is() {
-        let args = Args::parse_from(["loadgen", "--sockets", "10", "--deliveries-per-s", "11000"]);
-        let traffic = traffic(&args);
-        assert_eq!(traffic.interval.as_micros(), 909);
-        let line = serde_json::to_string(&Order::Publish(traffic)).expect("JSON");
-        let Order::Publish(read) = serde_json::from_str(&line).expect("an order") else { panic!("{line}") };
-        assert_eq!(read, traffic);
-    }
-
-    #[test]
-    fn an_order_may_take_as_long_as_it_takes() {
-        let args = Args::parse_from(["loadgen", "--publications", "1000", "--deliveries-per-s", "15000"]);
-        assert!(traffic(&args).lasts() > Duration::from_secs(1000));
-    }
 }

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 /// A publication that leaves later than this after its instant is late: the generator could not keep up.
 pub(crate) const LATE_NS: u64 = 10_000_000;
 
-/// What one member has heard of its room's one publisher, who counts from 1.
+/// What one member has heard of one publisher, who counts from 1 in each room.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ear {
+    /// What was published before its time: whether that comes says nothing.
+    before: u64,
     last: u64,
     /// What is missing below `last`, as ranges with both ends in them. Of many the oldest is forgotten: what comes of it then counts as a
     /// double.
@@ -22,9 +24,18 @@ const HOLES_MAX: usize = 64;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Tally {
     pub(crate) published: u64,
+    /// Of those, whose latency counts: neither of the warm-up, nor while many clients were coming back.
+    #[serde(default)]
+    pub(crate) timed: u64,
     /// Publications times the members of their rooms.
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
+    /// Of those, what came after the warm-up.
+    #[serde(default)]
+    pub(crate) measured: u64,
+    /// Were on their way to a member when it went.
+    #[serde(default)]
+    pub(crate) excused: u64,
     pub(crate) doubled: u64,
     /// Came, and after a later one.
     pub(crate) disordered: u64,
@@ -38,15 +49,46 @@ pub(crate) struct Tally {
     pub(crate) late: u64,
     /// Sockets that were closed without being asked.
     pub(crate) closed: u64,
+    /// Members whose view of presence was not what it should be at the end.
+    #[serde(default)]
+    pub(crate) wrong_views: u64,
+    /// Clients that came back after they lost their socket.
+    #[serde(default)]
+    pub(crate) returned: u64,
+    /// Attempts of theirs that were refused, for a while.
+    #[serde(default)]
+    pub(crate) turned_away: u64,
+    /// Names in presence that watchers were told of.
+    #[serde(default)]
+    pub(crate) told: u64,
     /// Microseconds and how often, from the intended instant to the delivery.
     pub(crate) latency_us: Vec<(u64, u64)>,
+    /// The same, from the loss of a socket until the client is a member again.
+    #[serde(default)]
+    pub(crate) return_us: Vec<(u64, u64)>,
+    /// The same, from the intended instant of a join until a watcher was told.
+    #[serde(default)]
+    pub(crate) presence_us: Vec<(u64, u64)>,
     /// Deliveries in each second.
     pub(crate) timeline: Vec<u64>,
 }
 
 impl Ear {
+    /// Of a publisher who has published so much already.
+    pub(crate) fn after(published: u64) -> Self {
+        Self { before: published, last: published, holes: Vec::new() }
+    }
+
+    /// The highest number that it heard, or need not hear.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Takes in a publication; says what it is.
     pub(crate) fn hear(&mut self, number: u64, tally: &mut Tally) {
+        if number <= self.before {
+            return;
+        }
         if number > self.last {
             if number > self.last + 1 {
                 self.miss(self.last + 1, number - 1);
@@ -83,21 +125,30 @@ impl Ear {
 
 impl Tally {
     pub(crate) fn lost(&self) -> u64 {
-        self.expected.saturating_sub(self.delivered)
+        self.expected.saturating_sub(self.delivered + self.excused)
     }
 
     /// Adds what another process counted.
     pub(crate) fn add(&mut self, other: &Self) {
         self.published += other.published;
+        self.timed += other.timed;
         self.expected += other.expected;
         self.delivered += other.delivered;
+        self.measured += other.measured;
+        self.excused += other.excused;
         self.doubled += other.doubled;
         self.disordered += other.disordered;
         self.refused += other.refused;
         self.unreadable += other.unreadable;
         self.late += other.late;
         self.closed += other.closed;
+        self.wrong_views += other.wrong_views;
+        self.returned += other.returned;
+        self.turned_away += other.turned_away;
+        self.told += other.told;
         self.latency_us.extend_from_slice(&other.latency_us);
+        self.return_us.extend_from_slice(&other.return_us);
+        self.presence_us.extend_from_slice(&other.presence_us);
         if self.timeline.len() < other.timeline.len() {
             self.timeline.resize(other.timeline.len(), 0);
         }
@@ -106,11 +157,7 @@ impl Tally {
 
     /// The latencies of all processes together.
     pub(crate) fn histogram(&self) -> Histogram<u64> {
-        let mut all = histogram();
-        for (value, count) in &self.latency_us {
-            all.saturating_record_n(*value, *count);
-        }
-        all
+        together(&self.latency_us)
     }
 
     /// Why the run says nothing good, if so.
@@ -122,17 +169,27 @@ impl Tally {
             (self.refused, "errors were told"),
             (self.unreadable, "frames could not be read"),
             (self.closed, "sockets were closed without being asked"),
+            (self.wrong_views, "views of presence were wrong at the end"),
         ];
         let mut faults: Vec<String> =
             counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        if self.late * 100 > self.published {
+        if self.late * 100 > self.timed {
             faults.push(format!(
                 "the generator was saturated: {} of {} publications left late, so that the latencies say nothing",
-                self.late, self.published
+                self.late, self.timed
             ));
         }
         faults
     }
+}
+
+/// What several processes recorded, as one.
+pub(crate) fn together(recorded: &[(u64, u64)]) -> Histogram<u64> {
+    let mut all = histogram();
+    for (value, count) in recorded {
+        all.saturating_record_n(*value, *count);
+    }
+    all
 }
 
 /// Microseconds up to a minute, to three digits.
@@ -183,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_saturated_generator_is_told() {
-        let late = |late| Tally { published: 1000, late, ..Tally::default() }.faults().len();
+        let late = |late| Tally { published: 1000, timed: 1000, late, ..Tally::default() }.faults().len();
         assert_eq!((late(10), late(11)), (0, 1));
     }
 

@@ -1,4 +1,4 @@
-//! The Shield that is measured: an embedded bus in a child process, with limits that let one address hold everything.
+//! The Shield that is measured: a child process, with limits that let one address hold everything.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,23 +7,31 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use arqon_shield::auth::sign::{Claims, Grant, SigningKey, sign};
-use arqon_shield::auth::{Key, Keys, Verifier};
-use arqon_shield::config::{Algorithm, Config};
+use arqon_shield::auth::Verifier;
+use arqon_shield::config::{Algorithm, Config, KeyConfig, SpineKind};
 use arqon_shield::server;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use toml::Table;
 
-/// A secret for one process that listens on loopback for as long as its parent lives.
-const KEY_ID: &str = "loadgen";
-/// 2100-01-01: longer than any run.
-const TOKEN_EXPIRES: u64 = 4_102_444_800;
+use crate::entry::{KEY_ID, Tokens};
+
 const SOCKETS_MAX: u32 = 1_000_000;
 /// The longest time to wait until the Shield has counted its sockets.
 const SETTLE_WITHIN: Duration = Duration::from_secs(60);
-/// The longest time until a child says where it listens.
+/// The longest time until a child says where it listens, and is connected to the spine.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How the Shields are to be.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Setup {
+    /// Laid over their configuration.
+    pub(crate) config: Table,
+    /// The NATS server that joins them; without it each is a bus of its own.
+    pub(crate) spine: Option<String>,
+}
 
 /// The child.
 #[derive(Debug)]
@@ -31,17 +39,26 @@ pub(crate) struct Target {
     child: Child,
     port: u16,
     admin: SocketAddr,
-    token: String,
+    tokens: Tokens,
 }
 
-/// A configuration with limits that let one address hold everything, and a token for it.
-pub(crate) fn shield() -> Result<(Config, Verifier, String)> {
+/// What is measured: a configuration, the keys that it takes, and what makes tokens for it.
+pub(crate) struct Shield {
+    pub(crate) config: Config,
+    pub(crate) verifier: Verifier,
+    pub(crate) tokens: Tokens,
+    /// The key's file is in it: it stays for as long as the Shield runs.
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// A Shield with limits that let one address hold everything, and with a secret of its own.
+pub(crate) fn shield(setup: &Setup) -> Result<Shield> {
     let mut config = Config::default();
     config.shield.sockets_max = SOCKETS_MAX;
-    config.limits.connections_per_address_max = config.shield.sockets_max;
-    config.limits.connections_per_tenant_max = config.shield.sockets_max;
-    config.limits.connect_rate_per_s = config.shield.sockets_max;
-    config.limits.connect_burst = config.shield.sockets_max;
+    config.limits.connections_per_address_max = SOCKETS_MAX;
+    config.limits.connections_per_tenant_max = SOCKETS_MAX;
+    config.limits.connect_rate_per_s = SOCKETS_MAX;
+    config.limits.connect_burst = SOCKETS_MAX;
     // What a session may send is not what is measured.
     config.limits.publish_rate_per_s = 1_000_000;
     config.limits.publish_burst = 1_000_000;
@@ -49,41 +66,45 @@ pub(crate) fn shield() -> Result<(Config, Verifier, String)> {
     config.limits.command_burst = 1_000_000;
     // Idle means idle: no pings while memory is read.
     config.limits.ping_interval = Duration::from_secs(600);
+    let mut table = Table::try_from(&config)?;
+    arqon_stack::lay_over(&mut table, &setup.config);
+    let mut config: Config = table.try_into().context("[config] of the scenario")?;
+    config.shield.id = arqon_proto::id::ShieldId::parse(&format!("load-{}", std::process::id()))?;
+    if let Some(server) = &setup.spine {
+        config.spine.kind = SpineKind::Nats;
+        config.spine.servers = vec![server.clone()];
+    }
     // In digits: what looks like the end of a line is not taken for part of a secret.
-    let secret: Vec<u8> = (0..4)
+    let secret = (0..4)
         .map(|_| getrandom::u64().map(|random| format!("{random:016x}")))
         .collect::<Result<Vec<String>, _>>()?
-        .concat()
-        .into_bytes();
-    let mut keys = Keys::default();
-    keys.add(Key::new(KEY_ID, Algorithm::HS256, &secret)?)?;
-    let auth = &config.auth;
-    let verifier = Verifier::new(keys, &auth.audience, auth.leeway, auth.require_kid);
-    let claims = Claims {
-        tenant: "load".to_owned(),
-        sub: "generator".to_owned(),
-        aud: auth.audience.clone(),
-        exp: TOKEN_EXPIRES,
-        grants: vec![Grant::all(">")],
-        ..Claims::default()
-    };
-    let token = sign(&claims, &SigningKey::new(KEY_ID, Algorithm::HS256, &secret)?)?;
-    Ok((config, verifier, token))
+        .concat();
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("secret");
+    std::fs::write(&file, &secret)?;
+    config.auth.keys = vec![KeyConfig { kid: KEY_ID.to_owned(), alg: Algorithm::HS256, file }];
+    config.validate()?;
+    let verifier = server::verifier(&config, folder.path())?;
+    let tokens = Tokens::Made { secret, audience: config.auth.audience.clone() };
+    Ok(Shield { config, verifier, tokens, folder })
 }
 
-/// What the child runs: a Shield until its standard input ends.
+/// What the child runs: a Shield, as the first line of its standard input says, until that ends.
 pub(crate) fn serve() -> Result<()> {
-    let (mut config, verifier, token) = shield()?;
+    let mut input = BufReader::new(std::io::stdin());
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let Shield { mut config, verifier, tokens, folder } = shield(&serde_json::from_str(&line)?)?;
     config.shield.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     config.shield.admin_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let running = server::start_embedded(config, verifier)?;
+    let running = server::start(config, verifier, folder.path())?;
     let addresses = running.addresses();
     let line =
-        json!({ "port": addresses.clients.port(), "admin": addresses.admin.to_string(), "token": token });
+        json!({ "port": addresses.clients.port(), "admin": addresses.admin.to_string(), "tokens": tokens });
     println!("{line}");
     std::io::stdout().flush()?;
     // The parent holds the other end: it ends with the parent, however that one ends.
-    std::io::stdin().read_to_end(&mut Vec::new())?;
+    input.read_to_end(&mut Vec::new())?;
     running.drain();
     Ok(())
 }
@@ -101,27 +122,42 @@ fn first_line(output: impl std::io::Read + Send + 'static) -> Result<String> {
     Ok(line.with_context(|| format!("the Shield does not say where it listens within {STARTS_WITHIN:?}"))??)
 }
 
+/// What the child says.
+#[derive(Deserialize)]
+struct Told {
+    port: u16,
+    admin: SocketAddr,
+    tokens: Tokens,
+}
+
 impl Target {
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts one; returns when it takes clients and, if it has a spine, is connected to it.
+    pub(crate) async fn start(setup: &Setup) -> Result<Self> {
         let program = std::env::current_exe()?;
         let mut child =
             Command::new(program).arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let order = serde_json::to_string(setup)? + "\n";
+        child.stdin.as_mut().context("its input is piped")?.write_all(order.as_bytes())?;
         let output = child.stdout.take().context("its output is piped")?;
         let line = first_line(output).inspect_err(|_| drop(child.kill()))?;
-        let told: Value = serde_json::from_str(&line).context("the Shield did not start")?;
-        let text =
-            |name: &str| told[name].as_str().map(str::to_owned).with_context(|| format!("{name} is missing"));
-        let port =
-            told["port"].as_u64().and_then(|port| u16::try_from(port).ok()).context("port is missing")?;
-        Ok(Self { child, port, admin: text("admin")?.parse()?, token: text("token")? })
+        let Told { port, admin, tokens } = serde_json::from_str(&line).context("the Shield did not start")?;
+        let target = Self { child, port, admin, tokens };
+        if setup.spine.is_some() {
+            target
+                .until(STARTS_WITHIN, "is not connected to the spine", |status| {
+                    status["spine_up"] == json!(true)
+                })
+                .await?;
+        }
+        Ok(target)
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn token(&self) -> &str {
-        &self.token
+    pub(crate) fn tokens(&self) -> Tokens {
+        self.tokens.clone()
     }
 
     /// Where the clients of one round connect. Each pair and round has an address of its own, for the kernel keeps the ports
@@ -132,36 +168,35 @@ impl Target {
     }
 
     /// Waits until the Shield says that it has this many sockets.
-    pub(crate) async fn settle(&mut self, sockets: u32) -> Result<()> {
+    pub(crate) async fn settle(&self, sockets: u32) -> Result<()> {
+        let what = format!("does not say {sockets} sockets");
+        self.until(SETTLE_WITHIN, &what, |status| status["sockets"] == json!(sockets)).await
+    }
+
+    async fn until(&self, within: Duration, what: &str, is: impl Fn(&Value) -> bool) -> Result<()> {
         let wait = async {
             loop {
-                if self.sockets().await? == u64::from(sockets) {
+                let status = self.ask().await?;
+                if is(&status) {
                     return Ok(());
                 }
                 // The Shield counts once a second; asking more often tells nothing new.
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         };
-        match tokio::time::timeout(SETTLE_WITHIN, wait).await {
+        match tokio::time::timeout(within, wait).await {
             Ok(done) => done,
-            Err(_) => bail!("the Shield does not say {sockets} sockets within {SETTLE_WITHIN:?}"),
+            Err(_) => bail!("the Shield {what} within {within:?}"),
         }
     }
 
-    /// How many sockets it says it has; it counts once a second.
-    pub(crate) async fn sockets(&self) -> Result<u64> {
-        let asked = tokio::time::timeout(STARTS_WITHIN, self.ask()).await;
-        asked.context("the Shield does not say how many sockets it has")?
-    }
-
-    async fn ask(&self) -> Result<u64> {
+    async fn ask(&self) -> Result<Value> {
         let mut stream = TcpStream::connect(self.admin).await?;
         stream.write_all(b"GET /status HTTP/1.1\r\nHost: loadgen\r\nConnection: close\r\n\r\n").await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         let (_, body) = answer.split_once("\r\n\r\n").context("an HTTP answer has a body")?;
-        let status: Value = serde_json::from_str(body).context("the status is JSON")?;
-        status["sockets"].as_u64().context("sockets is missing")
+        serde_json::from_str(body).context("the status is JSON")
     }
 
     /// Ends the child in order.

@@ -2,55 +2,107 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use arqon_client::Options;
+use anyhow::{Context as _, Result, bail};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::LocalSet;
 
-use crate::crowd::{Crowd, Dial, Traffic};
+use crate::cast::{Share, Work};
+use crate::crowd::{Crowd, Dial, Scene, Start};
+use crate::entry::{Entry, Tokens};
 use crate::tally::Tally;
 
 /// What the parent says.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Order {
-    Open { address: SocketAddr, token: String, sockets: u32, rooms: u32 },
-    Publish(Traffic),
+    Open(Box<Opening>),
+    /// Begins when [`machine_clock`] says so; what is published within the warm-up counts for no latency.
+    Play {
+        begin: Duration,
+        warm_up: Duration,
+    },
     Close,
+}
+
+/// Who is to come, and where.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Opening {
+    pub(crate) door: Door,
+    pub(crate) tokens: Tokens,
+    pub(crate) work: Work,
+    pub(crate) share: Share,
+    pub(crate) connects_per_s: f64,
+}
+
+/// Where clients connect, in turns.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub(crate) struct Door {
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// As the header `Host` says it.
+    pub(crate) host: String,
+    /// If it is not the usual one.
+    pub(crate) path: Option<String>,
 }
 
 /// What the worker answers.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Answer {
     Opened,
-    Published(Tally),
+    Played(Box<Tally>),
     /// Sockets that were closed without being asked.
     Closed(u64),
     Failed(String),
+    /// Comes once a second by itself.
+    Progress(Progress),
 }
 
-/// What clients of a small machine need: an idle one reads little.
-pub(crate) fn options(host: String, token: String) -> Options {
-    let mut options = Options::new(host).with_token(token);
-    options.read_buffer_bytes = 1024;
-    options
+/// How far a worker is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Progress {
+    pub(crate) open: u64,
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
 }
 
-pub(crate) struct Tcp(SocketAddr);
+/// Time since the machine started: the same for all processes on it.
+pub(crate) fn machine_clock() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    addresses: Vec<SocketAddr>,
+    turn: std::cell::Cell<usize>,
+}
 
 impl Dial for Tcp {
     type Io = TcpStream;
 
     async fn dial(&self) -> Result<TcpStream> {
-        let stream = TcpStream::connect(self.0).await.context("connecting")?;
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let address = self.addresses[turn % self.addresses.len()];
+        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    fn cut(io: &TcpStream) {
+        // Its port is free at once: a herd that comes back needs as many again.
+        if let Err(error) = socket2::SockRef::from(io).set_linger(Some(Duration::ZERO)) {
+            eprintln!("a socket cannot be cut off: {error}");
+        }
     }
 }
 
 /// The worker's life; it ends with its standard input.
-pub(crate) async fn work() -> Result<()> {
+pub(crate) async fn work(voices: Rc<LocalSet>) -> Result<()> {
     let (lines, mut orders) = mpsc::channel(1);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -61,25 +113,38 @@ pub(crate) async fn work() -> Result<()> {
     });
     let mut crowd = None;
     while let Some(line) = orders.recv().await {
-        let order = serde_json::from_str(&line).with_context(|| format!("an order: {line}"))?;
-        let answer =
-            obey(order, &mut crowd).await.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
-        println!("{}", serde_json::to_string(&answer)?);
-        std::io::stdout().flush()?;
+        let order = serde_json::from_str(&line).context("an order that cannot be read")?;
+        say(&obey(order, &mut crowd, &voices)
+            .await
+            .unwrap_or_else(|error| Answer::Failed(format!("{error:#}"))))?;
     }
     Ok(())
 }
 
-async fn obey(order: Order, crowd: &mut Option<Crowd>) -> Result<Answer> {
+fn say(answer: &Answer) -> Result<()> {
+    println!("{}", serde_json::to_string(answer)?);
+    Ok(std::io::stdout().flush()?)
+}
+
+async fn obey(order: Order, crowd: &mut Option<Crowd<Tcp>>, voices: &LocalSet) -> Result<Answer> {
     match order {
-        Order::Open { address, token, sockets, rooms } => {
-            let options = options(address.to_string(), token);
-            *crowd = Some(Crowd::open(Tcp(address), options, sockets, rooms).await?);
+        Order::Open(opening) => {
+            let Opening { door, tokens, work, share, connects_per_s } = *opening;
+            let cast = work.cast(share)?;
+            if door.addresses.is_empty() {
+                bail!("there is no address to connect to");
+            }
+            let dial = Tcp { addresses: door.addresses, turn: std::cell::Cell::new(0) };
+            let entry = Entry::new(door.host, door.path, tokens)?;
+            let scene = Scene::new(dial, entry, &cast, share.number);
+            tokio::task::spawn_local(tell(Rc::downgrade(&scene)));
+            *crowd = Some(Crowd::open(scene, cast, connects_per_s, voices).await?);
             Ok(Answer::Opened)
         }
-        Order::Publish(traffic) => {
+        Order::Play { begin, warm_up } => {
             let crowd = crowd.as_mut().context("nothing is open")?;
-            Ok(Answer::Published(crowd.publish(traffic).await))
+            let start = Start { after: begin.saturating_sub(machine_clock()), warm_up };
+            Ok(Answer::Played(Box::new(crowd.play(start).await)))
         }
         Order::Close => {
             let crowd = crowd.take().context("nothing is open")?;
@@ -87,5 +152,17 @@ async fn obey(order: Order, crowd: &mut Option<Crowd>) -> Result<Answer> {
             crowd.close().await?;
             Ok(Answer::Closed(closed))
         }
+    }
+}
+
+/// Says each second how far it is, for as long as there is something.
+async fn tell(scene: Weak<Scene<Tcp>>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(scene) = scene.upgrade() else { return };
+        let tally = scene.tally.borrow();
+        let (published, delivered) = (tally.published, tally.delivered);
+        // The parent is gone if nobody reads: the orders end as well.
+        let _ = say(&Answer::Progress(Progress { open: scene.open.get(), published, delivered }));
     }
 }

@@ -10,6 +10,7 @@
 //!   send one command and await its reply, while what arrives in between is kept, in order and bounded.
 //! - [`Connection::next`] yields [`Event`]s: replies by id, pushes, and at the end [`Event::Closed`].
 //! - [`Connection::send`] pipelines: it returns the command's id and leaves the reply to `next`.
+//! - [`PresenceView`] keeps the names of a room's members as pages and diffs come.
 //! - [`Backoff`] decides, without I/O, whether and when to come back.
 //!
 //! Start with [`Connection`].
@@ -19,6 +20,7 @@ mod connection;
 mod error;
 mod event;
 mod options;
+mod presence;
 mod request;
 mod wire;
 
@@ -27,4 +29,5 @@ pub use connection::Connection;
 pub use error::{OpenError, Refusal, RequestError, SendError, UrlError};
 pub use event::{Cause, Closed, Event, Frame, Unreadable};
 pub use options::{Carrier, Options, Target};
+pub use presence::{PresenceView, Told};
 pub use request::{Opened, PublishOptions, SubscribeOptions};

@@ -34,7 +34,7 @@ const fn each(each: Each, name: &'static str, command: &'static [&'static str]) 
 /// Selected as by the step `tests`, so that nothing but the tests themselves is built anew.
 const ALL_PACKAGES: &str = "--workspace";
 /// Tests that need more than the toolchain.
-const REAL: &str = "--features=arqon-stack/real-parts,arq/real-parts";
+const REAL: &str = "--features=arqon-stack/real-parts,arq/real-parts,loadgen/real-parts";
 const ALL: &str = "--all-features";
 
 /// The virtual environment of the Python tests.

@@ -1,7 +1,7 @@
 //! The servers that are compared, each a child process on a core of its own.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use serde::Deserialize as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::dialect::Dialect;
+use crate::entry::Tokens;
+use crate::target::Setup;
 
 /// Who is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -95,11 +98,16 @@ impl Drop for Server {
 fn own(role: &str, dialect: Dialect) -> Result<Server> {
     let program = std::env::current_exe()?;
     let mut child = Command::new(program).arg(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let setup = serde_json::to_string(&Setup::default())? + "\n";
+    child.stdin.as_mut().context("its input is piped")?.write_all(setup.as_bytes())?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("its output is piped")?).read_line(&mut line)?;
     let told: Value = serde_json::from_str(&line).with_context(|| format!("{role} did not start"))?;
     let port = told["port"].as_u64().context("port is missing")?;
-    let token = told["token"].as_str().unwrap_or_default().to_owned();
+    let token = match told.get("tokens") {
+        Some(tokens) => Tokens::deserialize(tokens)?.one()?,
+        None => String::new(),
+    };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port)?));
     Ok(Server { child, address, token, dialect, _folder: None, _log: None })
 }

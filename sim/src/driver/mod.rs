@@ -6,13 +6,12 @@
 mod again;
 mod ground;
 mod session;
-mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use arqon_client::{Backoff, Carrier, Closed, Connection, Event, Next, Options, RequestError};
+use arqon_client::{Backoff, Carrier, Closed, Connection, Event, Next, Options, PresenceView, RequestError};
 use arqon_proto::message::Encoding;
 use arqon_scenario::format::{Encoding as Written, FaultKind};
 use arqon_scenario::plan::{Actor, Do, Op, Plan};
@@ -25,7 +24,6 @@ use crate::token::{Mint, Token};
 use again::Again;
 pub(crate) use ground::Ground;
 use session::Pending;
-use view::View;
 
 /// How long an actor that was told not to come back stays away, when nothing else says so.
 const STOPPED_MS: u64 = 1_000;
@@ -84,7 +82,7 @@ pub(crate) struct Client<G> {
     // Of the connection under way:
     last_id: u32,
     pending: BTreeMap<u32, Pending>,
-    joined: BTreeMap<String, View>,
+    joined: BTreeMap<String, PresenceView>,
     sequences: BTreeMap<String, u64>,
     heard_ms: u64,
 }

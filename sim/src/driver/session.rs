@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use arqon_client::{Closed, Connection, Event, PublishOptions};
+use arqon_client::{Closed, Connection, Event, PresenceView, PublishOptions, Told};
 use arqon_proto::message::{
     CommandBody, Payload, PublicationFrame, ServerBody, ServerFrame, Subscribe, Watch,
 };
@@ -12,7 +12,6 @@ use arqon_scenario::plan::{Do, FORBIDDEN_ROOM, Op};
 use arqon_scenario::{Kind, Record, What};
 
 use super::again::{Sent, unknown};
-use super::view::Told;
 use super::{Client, End, Ground, PATIENCE, wait};
 
 /// Silence after which the actor asks for a sign of life.
@@ -94,7 +93,7 @@ impl<G: Ground> Client<G> {
             if self.me.watch == Written::Names {
                 for (room, view) in &self.joined {
                     let seen = self.record(Kind::Presence, What::Other).room(room);
-                    self.write(Record { users: Some(view.users()), ..seen });
+                    self.write(Record { users: Some(view.users().iter().cloned().collect()), ..seen });
                 }
             }
         }
@@ -327,7 +326,7 @@ impl<G: Ground> Client<G> {
         let room = pending.room.clone().unwrap_or_default();
         let ServerBody::Error(error) = &frame.body else {
             match pending.what {
-                What::Subscribe => drop(self.joined.insert(room, super::View::default())),
+                What::Subscribe => drop(self.joined.insert(room, PresenceView::default())),
                 What::Unsubscribe => drop(self.joined.remove(&room)),
                 _ => {}
             }

@@ -14,7 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("arqon-stack", &["arqon-shield"]),
     ("arq", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
     ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
-    ("loadgen", &["arqon-client", "arqon-proto", "arqon-shield"]),
+    ("loadgen", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
     ("arqon-differential", &["arqon-presence", "arqon-proto", "arqon-stack"]),
     // To compare config.toml with the defaults.
     ("xtask", &["arqon-shield"]),

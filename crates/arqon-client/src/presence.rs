@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use arqon_proto::message::{PresenceDiff, PresenceState};
 
-/// The users of one room.
+/// The users of one room, for who watches their names. Begin a new one with each membership.
 #[derive(Debug, Default)]
-pub(super) struct View {
+pub struct PresenceView {
     users: BTreeSet<String>,
     /// Pages of a snapshot that is not complete.
     pages: Option<BTreeSet<String>>,
@@ -14,14 +14,16 @@ pub(super) struct View {
 
 /// Users that came and users that went.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) joined: Vec<String>,
-    pub(super) left: Vec<String>,
+pub struct Told {
+    /// Who came.
+    pub joined: Vec<String>,
+    /// Who went.
+    pub left: Vec<String>,
 }
 
-impl View {
+impl PresenceView {
     /// Takes one page of a snapshot in. The last one tells what is new against the view before.
-    pub(super) fn page(&mut self, state: &PresenceState<'_>) -> Option<Told> {
+    pub fn page(&mut self, state: &PresenceState<'_>) -> Option<Told> {
         if state.page == 0 {
             self.pages = Some(BTreeSet::new());
         }
@@ -38,7 +40,7 @@ impl View {
     }
 
     /// Takes a diff in. What it says is told as it is, also a leave of somebody who was not there.
-    pub(super) fn diff(&mut self, diff: &PresenceDiff<'_>) -> Told {
+    pub fn diff(&mut self, diff: &PresenceDiff<'_>) -> Told {
         let left: Vec<String> = diff.leaves.iter().map(ToString::to_string).collect();
         let joined: Vec<String> = diff.joins.iter().map(|member| member.user.to_string()).collect();
         for user in &left {
@@ -49,7 +51,8 @@ impl View {
     }
 
     /// Who is there, sorted.
-    pub(super) fn users(&self) -> Vec<String> {
-        self.users.iter().cloned().collect()
+    #[must_use]
+    pub fn users(&self) -> &BTreeSet<String> {
+        &self.users
     }
 }
