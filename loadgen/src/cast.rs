@@ -109,6 +109,8 @@ pub(crate) enum What {
     Publish {
         room: u32,
         bytes: usize,
+        /// Whether it asks for an answer.
+        ack: bool,
     },
     Leave(u32),
     Join(u32),
@@ -191,7 +193,7 @@ impl Even {
                 continue;
             }
             let first = self.interval * room / rooms;
-            let publish = What::Publish { room, bytes: self.payload_bytes };
+            let publish = What::Publish { room, bytes: self.payload_bytes, ack: false };
             cast.parts.push(Part {
                 user: format!("u{}", number * share.of + share.number),
                 tenant: Rc::clone(&tenant),

@@ -34,6 +34,8 @@ pub(crate) struct Client<D: Dial> {
     publisher: Publisher,
     /// Whether it has published since it last asked for a sign of life.
     unproved: bool,
+    /// Publications that have no answer so far.
+    asked: u64,
 }
 
 struct Membership {
@@ -55,7 +57,7 @@ impl<D: Dial> Client<D> {
         scene.open.set(scene.open.get() + 1);
         let publisher = scene.ledger.borrow_mut().publisher();
         let mut client =
-            Self { scene, part, connection, memberships: Vec::new(), publisher, unproved: false };
+            Self { scene, part, connection, memberships: Vec::new(), publisher, unproved: false, asked: 0 };
         for room in client.part.rooms.clone() {
             client.join(room, Duration::ZERO).await?;
         }
@@ -110,7 +112,7 @@ impl<D: Dial> Client<D> {
                 }
             }
             match what {
-                What::Publish { room, bytes } => self.publish(room, bytes, due).await?,
+                What::Publish { room, bytes, ack } => self.publish(room, bytes, ack, due).await?,
                 What::Join(room) => self.join(room, at).await?,
                 What::Leave(room) => self.leave(room).await?,
                 What::Drop => self.come_back(begin).await?,
@@ -119,7 +121,7 @@ impl<D: Dial> Client<D> {
         Ok(())
     }
 
-    async fn publish(&mut self, room: u32, bytes: usize, due: Instant) -> Result<()> {
+    async fn publish(&mut self, room: u32, bytes: usize, ack: bool, due: Instant) -> Result<()> {
         let at = due.duration_since(self.scene.began.get());
         let timed = at >= self.scene.warm_up.get() && !self.scene.is_crowded();
         let number = {
@@ -137,7 +139,14 @@ impl<D: Dial> Client<D> {
         data.push_str("\"]");
         let name = Rc::clone(&self.scene.places[room as usize].room);
         let options = PublishOptions { echo: self.part.echo, ..PublishOptions::default() };
-        self.connection.send_unanswered(&options.command(&name, Payload::Json(data.as_bytes()))).await?;
+        let command = options.command(&name, Payload::Json(data.as_bytes()));
+        if ack {
+            self.connection.send(&command).await?;
+            self.asked += 1;
+            self.scene.tally.borrow_mut().unanswered += 1;
+        } else {
+            self.connection.send_unanswered(&command).await?;
+        }
         self.unproved = true;
         Ok(())
     }
@@ -188,6 +197,8 @@ impl<D: Dial> Client<D> {
         for membership in std::mem::take(&mut self.memberships) {
             self.left(&membership);
         }
+        // Whether those were taken is not told to who has gone.
+        self.scene.tally.borrow_mut().unanswered -= std::mem::take(&mut self.asked);
         let lost = Instant::now();
         D::cut(self.connection.stream());
         self.scene.open.set(self.scene.open.get() - 1);
@@ -241,9 +252,14 @@ impl<D: Dial> Client<D> {
         let frame = match event {
             Event::Push(frame) => frame,
             Event::Closed(closed) => bail!("{closed:?}"),
-            // Nobody asks for a reply; one that comes is an error.
-            Event::Reply(_) => {
-                self.scene.tally.borrow_mut().refused += 1;
+            Event::Reply(frame) => {
+                let taken = matches!(frame.view().body, ServerBody::Published);
+                let mut tally = self.scene.tally.borrow_mut();
+                if self.asked == 0 || !taken {
+                    tally.refused += 1;
+                }
+                tally.unanswered -= self.asked.min(1);
+                self.asked -= self.asked.min(1);
                 return Ok(());
             }
             Event::Unreadable(_) => {

@@ -196,7 +196,8 @@ impl<D: Dial> Crowd<D> {
     }
 
     fn waits(&self) -> bool {
-        self.scene.tally.borrow().lost() > 0 || self.scene.away.get() > 0
+        let tally = self.scene.tally.borrow();
+        tally.lost() > 0 || tally.unanswered > 0 || self.scene.away.get() > 0
     }
 
     /// Has watchers look at presence until all see what they should, or a while has passed.

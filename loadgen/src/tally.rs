@@ -39,6 +39,9 @@ pub(crate) struct Tally {
     pub(crate) doubled: u64,
     /// Came, and after a later one.
     pub(crate) disordered: u64,
+    /// Publications that asked for an answer and had none.
+    #[serde(default)]
+    pub(crate) unanswered: u64,
     /// Errors that the Shield told clients.
     #[serde(default)]
     pub(crate) refused: u64,
@@ -138,6 +141,7 @@ impl Tally {
         self.excused += other.excused;
         self.doubled += other.doubled;
         self.disordered += other.disordered;
+        self.unanswered += other.unanswered;
         self.refused += other.refused;
         self.unreadable += other.unreadable;
         self.late += other.late;
@@ -166,6 +170,7 @@ impl Tally {
             (self.lost(), "publications were lost"),
             (self.doubled, "publications came twice"),
             (self.disordered, "publications came out of order"),
+            (self.unanswered, "publications had no answer"),
             (self.refused, "errors were told"),
             (self.unreadable, "frames could not be read"),
             (self.closed, "sockets were closed without being asked"),

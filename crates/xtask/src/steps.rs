@@ -50,6 +50,7 @@ pub(crate) const TEST: &[Step] = &[
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("documentation", &["cargo", "doc", "--workspace", "--no-deps"])
     },
+    step("instructions of the hot path", &["cargo", "xtask", "instructions"]),
     step("build what ships", &["cargo", "build", "--package", "arq", "--package", "arqon-shield"]),
     step("foreign clients and a browser", &[PYTHON, "-m", "pytest", "tests/clients"]),
     step(

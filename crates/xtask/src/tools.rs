@@ -94,6 +94,16 @@ const MAKE: Tool = Tool {
     ],
 };
 
+const VALGRIND: Tool = Tool {
+    name: "valgrind",
+    why: "counting the instructions of the hot path",
+    check: &["valgrind", "--version"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "valgrind"],
+    ],
+};
+
 const VALKEY: Tool = Tool {
     name: "valkey-server, or redis-server, which Debian 12 has instead",
     why: "the Brain and the stack",
@@ -147,7 +157,7 @@ const CARGO_FUZZ: Tool = Tool {
 
 /// What [`crate::steps::TEST`] needs.
 pub(crate) const TEST: &[Tool] =
-    &[COMPONENTS, MAKE, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, VALKEY, DOCKER, COMPOSE, MMDEBSTRAP];
+    &[COMPONENTS, MAKE, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, VALGRIND, VALKEY, DOCKER, COMPOSE, MMDEBSTRAP];
 
 /// What [`crate::steps::NIGHTLY`] needs.
 pub(crate) const NIGHTLY: &[Tool] = &[NIGHTLY_RUST, CARGO_FUZZ];

@@ -152,13 +152,13 @@ impl Casting {
                     let room = self.place(&actor.tenant, room);
                     self.cast.parts[part].acts.push_back(Act { at, what: What::Leave(room) });
                 }
-                (Do::Publish { room, pad, .. }, part) if !arriving => {
+                (Do::Publish { room, pad, ack }, part) if !arriving => {
                     let room = self.place(&actor.tenant, room);
                     let Some(part) = part else {
                         self.cast.elsewhere[room as usize] += 1;
                         continue;
                     };
-                    let what = What::Publish { room, bytes: *pad as usize };
+                    let what = What::Publish { room, bytes: *pad as usize, ack: *ack };
                     self.cast.parts[part].acts.push_back(Act { at, what });
                 }
                 (Do::Drop, Some(part)) if !arriving => {
