@@ -18,6 +18,14 @@ pub enum Payload<'a> {
     Base64(Base64<'a>),
 }
 
+/// Whether this is one JSON value without line breaks, as a [`Payload::Json`] must be.
+#[must_use]
+pub fn is_one_json_line(content: &[u8]) -> bool {
+    // From a `str`, because `IgnoredAny` skips over strings without looking whether they are UTF-8.
+    let Ok(text) = std::str::from_utf8(content) else { return false };
+    !text.contains(['\n', '\r']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 impl<'a> Payload<'a> {
     /// The bytes as they stand; of [`Payload::Base64`] that is the text, so resolve it first where bytes are meant.
     #[must_use]

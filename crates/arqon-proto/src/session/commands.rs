@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
-
 use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey};
 use super::refused::{Refused, verdict};
 use super::{Authenticated, Phase, Session, Timer, Turn};
@@ -12,6 +10,7 @@ use crate::codec;
 use crate::id::{RoomRef, check_msg_id};
 use crate::limits::{SessionLimits, TRACEPARENT_LEN_MAX};
 use crate::message::{Command, CommandBody, Connect, Connected, Payload, Publish, ServerBody};
+use crate::payload::is_one_json_line;
 use crate::planted::{self, Bug};
 use crate::time::millis;
 
@@ -300,10 +299,4 @@ fn replacement<'a>(
         }
         Payload::Bytes(_) | Payload::Base64(_) => Ok(Payload::Bytes(content)),
     }
-}
-
-pub(super) fn is_one_json_line(content: &[u8]) -> bool {
-    // From a `str`, because `IgnoredAny` skips over strings without looking whether they are UTF-8.
-    let Ok(text) = std::str::from_utf8(content) else { return false };
-    !text.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }

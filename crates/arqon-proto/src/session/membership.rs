@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::commands::is_one_json_line;
 use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey};
 use super::refused::{Refused, reason_of, verdict};
 use super::{Session, Turn};
@@ -10,6 +9,7 @@ use crate::code::ErrorCode;
 use crate::id::{RoomRef, Subject};
 use crate::limits::SessionLimits;
 use crate::message::{Payload, ServerBody, Subscribe, Watch};
+use crate::payload::is_one_json_line;
 
 /// One room this session is a member of, or about to be.
 #[derive(Debug)]

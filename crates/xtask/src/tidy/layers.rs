@@ -8,6 +8,7 @@ use super::{Findings, Repo};
 const EDGES: &[(&str, &[&str])] = &[
     ("arqon-proto", &[]),
     ("arqon-presence", &["arqon-proto"]),
+    ("arqon-policy", &["arqon-proto"]),
     ("arqon-client", &["arqon-proto"]),
     ("arqon-scenario", &["arqon-proto"]),
     ("arqon-shield", &["arqon-presence", "arqon-proto"]),

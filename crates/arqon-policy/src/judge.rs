@@ -1,0 +1,388 @@
+//! Which policies judge an event, in which order, and what comes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arqon_proto::grant::Pattern;
+use arqon_proto::id::{RoomRef, Tenant};
+use arqon_proto::time::Now;
+
+use crate::breaker::{Breaker, BreakerLimits};
+use crate::bucket::FuelBucket;
+use crate::effects::Effects;
+use crate::event::{Event, EventKind};
+use crate::failure::{Failure, FailureKind};
+use crate::limits::Limits;
+use crate::module::{Hash, Module};
+use crate::policy::{Isolation, Judged, Policy, Verdict};
+
+/// What a verdict does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It decides.
+    #[default]
+    Enforce,
+    /// It is told, and decides nothing.
+    Shadow,
+}
+
+/// What a policy sees besides the event itself; each costs time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// The claims of the token.
+    pub claims: bool,
+    /// The headers.
+    pub headers: bool,
+}
+
+/// Whose events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantPattern {
+    /// Everybody's.
+    Any,
+    /// One tenant's.
+    One(Tenant),
+}
+
+/// A module that is bound to tenants, rooms and kinds of events.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Its name, for metrics, logs and clients.
+    pub name: Box<str>,
+    /// What its author calls this version.
+    pub version: Box<str>,
+    /// What runs.
+    pub module: Module,
+    /// Whose events.
+    pub tenant: TenantPattern,
+    /// Which rooms. A connect has none, and meets only `>`.
+    pub rooms: Pattern,
+    /// Which kinds of events.
+    pub kinds: Vec<EventKind>,
+    /// What its verdict does.
+    pub mode: Mode,
+    /// How long its instances live.
+    pub isolation: Isolation,
+    /// What it sees.
+    pub asks: Asks,
+    /// What a call may cost.
+    pub limits: Limits,
+}
+
+/// All policies, in the order in which they are asked. Exchanged as a whole.
+pub type Bindings = Arc<[Binding]>;
+
+/// Limits of a [`Judge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgeLimits {
+    /// Fuel that all policies of one tenant get in a second. Default 150,000,000, about a twentieth of a core.
+    pub tenant_fuel_per_s: u64,
+    /// When a policy is suspended.
+    pub breaker: BreakerLimits,
+    /// Instances that are kept; of more, those of the tenant that was quiet longest are given back. Default 512.
+    pub warm_max: usize,
+}
+
+impl Default for JudgeLimits {
+    fn default() -> Self {
+        Self { tenant_fuel_per_s: 150_000_000, breaker: BreakerLimits::default(), warm_max: 512 }
+    }
+}
+
+/// What one policy said of an event, for logs and metrics.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// Which.
+    pub binding: &'a Binding,
+    /// What it said, or why it said nothing.
+    pub verdict: Result<Verdict<'a>, &'a Failure>,
+    /// What that used.
+    pub fuel: u64,
+    /// Whether it is suspended from now on.
+    pub suspended: bool,
+    /// What it logged and counted.
+    pub effects: &'a Effects,
+}
+
+/// What all policies together decided.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// Go on.
+    Allow,
+    /// Go on with this payload.
+    Replace(&'a [u8]),
+    /// Refuse it.
+    Deny(Denial<'a>),
+}
+
+/// Why an event is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Denial<'a> {
+    /// The name of the policy.
+    pub policy: &'a str,
+    /// Its module.
+    pub module: Hash,
+    /// The module's own code, 1000 to 9999, or that of a [`FailureKind`].
+    pub code: u16,
+    /// For the client.
+    pub reason: &'a str,
+    /// If the same event may be judged otherwise later: after so many milliseconds, 0 if nobody knows.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Asks policies. Each thread has its own.
+#[derive(Debug)]
+pub struct Judge {
+    bindings: Bindings,
+    limits: JudgeLimits,
+    tenants: BTreeMap<Tenant, Practice>,
+    warm: usize,
+    /// What the last replacement was.
+    payload: Vec<u8>,
+    /// Where the next one goes.
+    next: Vec<u8>,
+    reason: String,
+    nothing: Effects,
+}
+
+/// What one tenant has at work.
+#[derive(Debug)]
+struct Practice {
+    fuel: FuelBucket,
+    /// By module and limits that differ with a binding: the place in the list when they were made.
+    at_work: Vec<AtWork>,
+    asked_ms: u64,
+}
+
+#[derive(Debug)]
+struct AtWork {
+    /// The name of the binding.
+    name: Box<str>,
+    policy: Policy,
+    breaker: Breaker,
+}
+
+impl Binding {
+    /// Whether it is asked about this.
+    #[must_use]
+    pub fn concerns(&self, kind: EventKind, tenant: &Tenant, room: Option<RoomRef<'_>>) -> bool {
+        let whose = match &self.tenant {
+            TenantPattern::Any => true,
+            TenantPattern::One(one) => one == tenant,
+        };
+        whose
+            && self.kinds.contains(&kind)
+            && room.map_or_else(|| self.rooms.as_str() == ">", |room| self.rooms.matches(room))
+    }
+}
+
+impl Judge {
+    /// Nothing has run.
+    #[must_use]
+    pub fn new(bindings: Bindings, limits: JudgeLimits) -> Self {
+        Self {
+            bindings,
+            limits,
+            tenants: BTreeMap::new(),
+            warm: 0,
+            payload: Vec::new(),
+            next: Vec::new(),
+            reason: String::new(),
+            nothing: Effects::default(),
+        }
+    }
+
+    /// Whether there is any policy. Without one nothing has to be asked.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.bindings.is_empty()
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    /// What is asked about this kind of event of this tenant and room wants to see, `None` if nobody is asked.
+    #[must_use]
+    pub fn asks(&self, kind: EventKind, tenant: &Tenant, room: Option<RoomRef<'_>>) -> Option<Asks> {
+        let mut asked =
+            self.bindings.iter().filter(|one| one.concerns(kind, tenant, room)).map(|one| one.asks);
+        let first = asked.next()?;
+        Some(asked.fold(first, |a, b| Asks { claims: a.claims || b.claims, headers: a.headers || b.headers }))
+    }
+
+    /// Puts other policies in force: the next event is judged by these alone. Instances of a module that stays under its name
+    /// stay warm; all others are given back.
+    pub fn exchange(&mut self, bindings: Bindings) {
+        self.bindings = bindings;
+        for practice in self.tenants.values_mut() {
+            practice
+                .at_work
+                .retain(|one| self.bindings.iter().any(|new| new.name == one.name && one.policy.fits(new)));
+        }
+        self.tenants.retain(|_, practice| !practice.at_work.is_empty());
+        self.warm = self.tenants.values().map(Practice::warm).sum();
+    }
+
+    /// Asks, in their order, all policies that the event concerns, until one refuses it. `note` hears what each said.
+    pub fn judge(&mut self, event: &Event<'_>, now: Now, note: &mut dyn FnMut(&Step<'_>)) -> Outcome<'_> {
+        let bindings = Arc::clone(&self.bindings);
+        let mut replaced = false;
+        for at in 0..bindings.len() {
+            let binding = &bindings[at];
+            if !binding.concerns(event.kind, event.tenant, event.room) {
+                continue;
+            }
+            let payload = std::mem::take(&mut self.payload);
+            let seen = Event {
+                claims: if binding.asks.claims { event.claims } else { "" },
+                headers: if binding.asks.headers { event.headers } else { &[] },
+                payload: if replaced { &payload } else { event.payload },
+                now_ms: now.wall_ms,
+                ..*event
+            };
+            let ruling = self.ask(binding, &seen, now, note);
+            self.payload = payload;
+            match ruling {
+                Ruling::Allow => {}
+                Ruling::Replace => {
+                    std::mem::swap(&mut self.payload, &mut self.next);
+                    replaced = true;
+                }
+                Ruling::Deny { code, retry_after_ms } => {
+                    return Outcome::Deny(Denial {
+                        policy: &self.bindings[at].name,
+                        module: self.bindings[at].module.hash(),
+                        code,
+                        reason: &self.reason,
+                        retry_after_ms,
+                    });
+                }
+            }
+        }
+        if replaced { Outcome::Replace(&self.payload) } else { Outcome::Allow }
+    }
+}
+
+/// What one policy's verdict does.
+enum Ruling {
+    Allow,
+    /// The payload is the judge's next.
+    Replace,
+    /// The reason is the judge's.
+    Deny {
+        code: u16,
+        retry_after_ms: Option<u64>,
+    },
+}
+
+impl Judge {
+    fn ask(
+        &mut self,
+        binding: &Binding,
+        event: &Event<'_>,
+        now: Now,
+        note: &mut dyn FnMut(&Step<'_>),
+    ) -> Ruling {
+        self.make_place(event.tenant);
+        let Self { tenants, limits, reason, nothing, warm, next, .. } = self;
+        if !tenants.contains_key(event.tenant) {
+            let fuel = FuelBucket::new(limits.tenant_fuel_per_s, now);
+            let practice = Practice { fuel, at_work: Vec::new(), asked_ms: now.mono_ms };
+            tenants.insert(event.tenant.clone(), practice);
+        }
+        let Some(practice) = tenants.get_mut(event.tenant) else { return Ruling::Allow };
+        practice.asked_ms = now.mono_ms;
+        let at = practice.place_of(binding, event.tenant);
+        let (fuel, AtWork { policy, breaker, .. }) = (&mut practice.fuel, &mut practice.at_work[at]);
+
+        if let Some(failure) = held_back(fuel, breaker, now) {
+            note(&Step { binding, verdict: Err(&failure), fuel: 0, suspended: false, effects: nothing });
+            return failed(binding, &failure, reason);
+        }
+        let was_warm = policy.is_warm();
+        let Judged { verdict, fuel: used, effects } = policy.judge(event);
+        fuel.charge(used);
+        let suspended = match &verdict {
+            Ok(_) => {
+                breaker.succeeded();
+                false
+            }
+            Err(failure) => {
+                failure.kind().own_doing() && breaker.failed(failure.kind(), now, &limits.breaker)
+            }
+        };
+        note(&Step { binding, verdict: verdict.as_ref().copied(), fuel: used, suspended, effects });
+        let ruling = match verdict {
+            _ if binding.mode == Mode::Shadow => Ruling::Allow,
+            Ok(Verdict::Allow) => Ruling::Allow,
+            Ok(Verdict::Replace(payload)) => {
+                next.clear();
+                next.extend_from_slice(payload);
+                Ruling::Replace
+            }
+            Ok(Verdict::Deny { code, reason: words }) => {
+                reason.clear();
+                reason.push_str(words);
+                Ruling::Deny { code, retry_after_ms: None }
+            }
+            Err(failure) => failed(binding, &failure, reason),
+        };
+        *warm = *warm + usize::from(policy.is_warm()) - usize::from(was_warm);
+        ruling
+    }
+
+    /// Gives back the instances of who was quiet longest, if there is no place left for one more.
+    fn make_place(&mut self, wanted: &Tenant) {
+        while self.warm >= self.limits.warm_max.max(1) {
+            let others = self.tenants.iter_mut().filter(|(tenant, one)| *tenant != wanted && one.warm() > 0);
+            let Some((_, quiet)) = others.min_by_key(|(_, one)| one.asked_ms) else { return };
+            self.warm -= quiet.warm();
+            quiet.at_work.iter_mut().for_each(|one| one.policy.cool());
+        }
+    }
+}
+
+/// Why a policy is not run at all, if so.
+fn held_back(fuel: &mut FuelBucket, breaker: &Breaker, now: Now) -> Option<Failure> {
+    if let Err(suspended) = breaker.check(now) {
+        let (retry_after_ms, last) = (suspended.retry_after_ms, suspended.last);
+        return Some(Failure::Suspended { retry_after_ms, last });
+    }
+    fuel.check(now).err().map(|retry_after_ms| Failure::Budget { retry_after_ms })
+}
+
+/// Whatever goes wrong denies, if the policy decides anything.
+fn failed(binding: &Binding, failure: &Failure, reason: &mut String) -> Ruling {
+    if binding.mode == Mode::Shadow {
+        return Ruling::Allow;
+    }
+    let kind: FailureKind = failure.kind();
+    reason.clear();
+    reason.push_str(kind.name());
+    let retry_after_ms = match failure {
+        Failure::Budget { retry_after_ms } | Failure::Suspended { retry_after_ms, .. } => {
+            Some(*retry_after_ms)
+        }
+        _ => kind.temporary().then_some(0),
+    };
+    Ruling::Deny { code: kind.code(), retry_after_ms }
+}
+
+impl Practice {
+    fn warm(&self) -> usize {
+        self.at_work.iter().filter(|one| one.policy.is_warm()).count()
+    }
+
+    /// Where the binding's policy is at work; it is put there if it is not.
+    fn place_of(&mut self, binding: &Binding, tenant: &Tenant) -> usize {
+        if let Some(at) = self.at_work.iter().position(|one| one.name == binding.name) {
+            return at;
+        }
+        let policy = Policy::new(binding.module.clone(), tenant.clone(), binding.limits, binding.isolation);
+        self.at_work.push(AtWork { name: binding.name.clone(), policy, breaker: Breaker::default() });
+        self.at_work.len() - 1
+    }
+}
