@@ -1,6 +1,7 @@
 //! The shipped Shield, and the presence peer, as hosts of the simulated network.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use arqon_shield::auth::keeper;
 use arqon_shield::config::Config;
 use arqon_shield::embedded::storing_peer;
 use arqon_shield::env::Entropy;
+use arqon_shield::safety;
 use arqon_stack::{lay_over, set};
 use serde::Deserialize as _;
 use turmoil::Sim;
@@ -119,6 +121,8 @@ pub(crate) fn add_shield(
     if ring.is_some() {
         config.auth.jwks_file = crate::ring::FILE.into();
     }
+    let policies = safety::load(&config, Path::new("")).context("[[policies]] of the scenario")?;
+    let policies = policies.map(|(_, loaded)| loaded.bindings);
     token::verifier(ring)?; // So that the host below cannot fail by it.
     let (clock, brake) = (SimClock::default(), Brake::default());
     let running = Rc::new(RefCell::new(None));
@@ -130,7 +134,7 @@ pub(crate) fn add_shield(
     sim.host(node.to_string(), move || {
         let (config, clock, recorder) = (config.clone(), of_host.clone(), recorder.clone());
         let (entropy, running, brake) = (Rc::clone(&entropy), Rc::clone(&running), its_brake.clone());
-        let ring = ring.clone();
+        let (ring, policies) = (ring.clone(), policies.clone());
         async move {
             let listener = turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?;
             let verifier = token::verifier(ring.as_ref())?;
@@ -141,6 +145,9 @@ pub(crate) fn add_shield(
                 let env = Env { clock: Arc::new(clock), entropy: drawn, spine };
                 let shield = Shield::assemble(config, verifier, env);
                 let control = shield.control.clone();
+                if let Some(policies) = policies {
+                    control.exchange_policies(policies);
+                }
                 if let Some(ring) = ring {
                     let chance = entropy.borrow_mut()();
                     tokio::task::spawn_local(keeper::keep(control.clone(), SimKeys(ring), chance));

@@ -10,6 +10,7 @@ use arqon_shield::config::{Algorithm, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod operate;
+pub(crate) mod policy;
 pub(crate) mod scenario;
 
 use operate::{ApiAccess, Events, Kick, Revoke, RoomCommand, Rooms, SettingsCommand, ShieldCommand};
@@ -67,6 +68,9 @@ pub(crate) enum Command {
     /// Check and explain a config.toml
     #[command(subcommand)]
     Config(Config),
+    /// Build and try policies
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Try the bus by a scenario file: who comes, what breaks, what must hold
     #[command(subcommand)]
     Scenario(ScenarioCommand),

@@ -4,7 +4,7 @@
 //! - `dev` runs the embedded bus, `stack` the real parts; `runtime_file` is how the other commands find it.
 //! - `talk` opens a session for `publish`, `subscribe` and `presence`; `print` writes what they hear.
 //! - `operate`, `settings` and `status` speak to the server API, by way of `api`.
-//! - `auth` and `config` speak to nobody; `scenario` has `sim` try the bus.
+//! - `auth` and `config` speak to nobody; `policy` asks a module; `scenario` has `sim` try the bus.
 //!
 //! One thread, one tokio runtime: the shards of the embedded bus bring their own threads.
 
@@ -16,6 +16,7 @@ mod dev;
 mod failure;
 mod machine;
 mod operate;
+mod policy;
 mod presence;
 mod print;
 mod publish;
@@ -73,6 +74,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Settings(SettingsCommand::Set(args)) => settings::set(&args).await,
         Command::Events(args) => operate::events(&args).await,
         Command::Config(args) => config::run(&args),
+        Command::Policy(command) => policy::run(&command),
         Command::Scenario(command) => scenario::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -38,6 +38,7 @@ impl Host for Quiet {
             issued_wall_ms: 0,
             token_id: None,
             admin: Admin::None,
+            claims: None,
         })
     }
 

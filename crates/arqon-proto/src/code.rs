@@ -84,6 +84,8 @@ codes! {
         Conflict = 121 "conflict",
         /// The token, or all tokens of its user, were revoked.
         Revoked = 122 "revoked",
+        /// A policy could not judge it now: it is suspended after failures, or its tenant has used up what policies may cost.
+        PolicyUnavailable = 123 "policy_unavailable",
     }
 }
 
@@ -97,7 +99,8 @@ impl ErrorCode {
             | Self::OutcomeUnknown
             | Self::Unavailable
             | Self::Overloaded
-            | Self::Draining => true,
+            | Self::Draining
+            | Self::PolicyUnavailable => true,
             Self::Unauthorized
             | Self::BadRequest
             | Self::PermissionDenied

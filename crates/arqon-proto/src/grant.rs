@@ -95,6 +95,8 @@ pub struct Identity {
     pub token_id: Option<Box<str>>,
     /// Claim `admin`.
     pub admin: Admin,
+    /// All claims as JSON, if a policy wants to see them.
+    pub claims: Option<Arc<str>>,
 }
 
 impl Identity {

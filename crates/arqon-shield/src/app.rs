@@ -25,6 +25,7 @@ use crate::hub::Hub;
 use crate::hub::message::{CHANNEL_MESSAGES_MAX, ShardIndex, ToHub, ToShard};
 use crate::operator::Operator;
 use crate::parts;
+use crate::safety::Bindings;
 use crate::shard::{self, Shard};
 use crate::shared::Shared;
 use crate::spine::Spine;
@@ -170,6 +171,11 @@ impl Control {
     /// Ends the hub. Comes after the drain.
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Puts other policies in force. Each shard takes them up with the next event that it judges, wholly.
+    pub fn exchange_policies(&self, policies: Bindings) {
+        self.shared.policies.exchange(policies);
     }
 
     /// What the admin port shows.

@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod operator;
 mod parts;
 pub mod process;
+pub mod safety;
 pub mod server;
 mod shard;
 mod shared;

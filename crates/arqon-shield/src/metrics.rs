@@ -51,6 +51,36 @@ pub enum Counter {
     SpineDropped,
     SpineRefused,
     KeyReads(KeyRead),
+    Verdicts {
+        judged: Judged,
+        shadow: bool,
+    },
+    PolicyFuel,
+    PolicyReads(PolicyRead),
+}
+
+/// What one policy said of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Go on.
+    Allow,
+    /// Go on with other content.
+    Replace,
+    /// Refuse it.
+    Deny,
+    /// It said nothing, which refuses it.
+    Failed,
+}
+
+/// What became of policies that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyRead {
+    /// They are in force.
+    Exchanged,
+    /// They were in force before.
+    Same,
+    /// A required one is missing or no good: nothing was exchanged.
+    Refused,
 }
 
 /// What became of keys that were read.
@@ -160,6 +190,9 @@ impl Counter {
             Self::SpineDropped => (19, 0),
             Self::SpineRefused => (20, 0),
             Self::KeyReads(result) => (21, result as usize),
+            Self::Verdicts { judged, shadow } => (22, usize::from(shadow) * 4 + judged as usize),
+            Self::PolicyFuel => (23, 0),
+            Self::PolicyReads(result) => (24, result as usize),
         }
     }
 

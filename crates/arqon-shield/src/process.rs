@@ -74,7 +74,7 @@ pub fn run(config: &Path) -> Result<(), Failure> {
 }
 
 fn not_started(error: &StartError) -> Failure {
-    let configured = matches!(error, StartError::Spine(_) | StartError::Keys(_));
+    let configured = matches!(error, StartError::Spine(_) | StartError::Keys(_) | StartError::Policies(_));
     Failure::new(if configured { BAD_CONFIG } else { FAILED }, error)
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use arqon_proto::id::ShieldId;
@@ -20,6 +20,9 @@ use crate::auth::{KeyError, Keys, Verifier};
 use crate::config::{Config, SpineKind};
 use crate::embedded;
 use crate::env::{Entropy, SystemClock, SystemEntropy};
+use crate::safety;
+use crate::safety::keeper::Ticker;
+use crate::safety::{Loaded, Loader, PolicyError};
 use crate::spine::{MemoryBroker, NatsError, NatsSettings, NatsSpine, Spine};
 
 /// Why a Shield did not start.
@@ -39,6 +42,9 @@ pub enum StartError {
     /// The spine cannot be tried as it is configured.
     #[error(transparent)]
     Spine(#[from] NatsError),
+    /// A policy is missing or no good.
+    #[error(transparent)]
+    Policies(#[from] PolicyError),
     /// A thread or runtime could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -65,29 +71,34 @@ const BACKLOG: i32 = 4096;
 pub fn start(config: Config, verifier: Verifier, base: &Path) -> Result<Running, StartError> {
     let keys = Some(SystemKeys::new(&config.auth, base.to_owned()));
     if config.spine.kind == SpineKind::Memory {
-        return start_alone(config, verifier, keys);
+        return start_alone(config, verifier, keys, base);
     }
     let settings = NatsSettings::new(&config.spine, config.shield.id.as_str(), base)?;
     let (messages, bytes) = queues(&config);
     let spine = NatsSpine::new(settings, messages, bytes, Box::new(SystemEntropy));
-    start_over(config, verifier, keys, spine, |_| (std::future::pending(), ()))
+    start_over(config, verifier, keys, base, spine, |_| (std::future::pending(), ()))
 }
 
 /// Starts an embedded bus: a Shield, the in-process spine, and the presence model as a peer on it.
 ///
-/// Returns when it accepts clients. It keeps the keys that it is given.
+/// Returns when it accepts clients. It keeps the keys that it is given; policies are files relative to the working folder.
 ///
 /// # Errors
 /// See [`StartError`]; nothing keeps running after one.
 pub fn start_embedded(config: Config, verifier: Verifier) -> Result<Running, StartError> {
-    start_alone(config, verifier, None)
+    start_alone(config, verifier, None, Path::new(""))
 }
 
-fn start_alone(config: Config, verifier: Verifier, keys: Option<SystemKeys>) -> Result<Running, StartError> {
+fn start_alone(
+    config: Config,
+    verifier: Verifier,
+    keys: Option<SystemKeys>,
+    base: &Path,
+) -> Result<Running, StartError> {
     let broker = MemoryBroker::new();
     let (messages, bytes) = queues(&config);
     let spine = broker.connect(messages, bytes);
-    start_over(config, verifier, keys, spine, move |config| {
+    start_over(config, verifier, keys, base, spine, move |config| {
         let name = ShieldId::parse("embedded").expect("a literal that fits the grammar");
         let peer = broker.connect(messages, bytes);
         (embedded::presence_peer(config, name, peer, SystemClock::start(), Box::new(SystemEntropy)), broker)
@@ -113,6 +124,7 @@ fn start_over<P, F, G>(
     mut config: Config,
     verifier: Verifier,
     keys: Option<SystemKeys>,
+    base: &Path,
     spine: P,
     peer: impl FnOnce(&Config) -> (F, G) + Send + 'static,
 ) -> Result<Running, StartError>
@@ -124,6 +136,7 @@ where
     if config.shield.shards == 0 {
         config.shield.shards = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     }
+    let policies = safety::load(&config, base)?;
     let first = listen(config.shield.listen)?;
     let address = local_address(&first, config.shield.listen)?;
     let mut listeners = vec![first];
@@ -140,6 +153,7 @@ where
     };
     let Shield { shards, hub, control } = Shield::assemble(config.clone(), verifier, env);
     let running = control.clone();
+    let policed = policies.map(|(loader, loaded)| police(&control, loader, loaded, base)).transpose()?;
     let (mut threads, mut drained) = (Vec::new(), Vec::new());
     let mut first = None;
     let alone = config.shield.shards == 1;
@@ -154,7 +168,7 @@ where
             threads.push(thread("shard", run)?);
         }
     }
-    let run = move || run_hub(hub, admin, control, drained, keys, move || peer(&config));
+    let run = move || run_hub(hub, admin, control, drained, keys, policed, move || peer(&config));
     threads.push(match first {
         // On one core, a thread more would be nothing but switches between the two with every publication.
         Some(shard) => thread("shard", move || async move {
@@ -166,6 +180,21 @@ where
         None => thread("hub", run)?,
     });
     Ok(Running { addresses, control: running, threads })
+}
+
+/// What keeps the policies of a Shield, and its clock for their deadlines.
+struct Policed {
+    loader: Loader,
+    base: PathBuf,
+    ticker: Ticker,
+}
+
+/// Puts the policies in force that were there at the start.
+fn police(control: &Control, loader: Loader, loaded: Loaded, base: &Path) -> io::Result<Policed> {
+    safety::keeper::told(control, &loaded);
+    control.exchange_policies(loaded.bindings);
+    let ticker = Ticker::start(loader.engine().clone())?;
+    Ok(Policed { loader, base: base.to_owned(), ticker })
 }
 
 /// One shard and its listener, until it has drained and nobody is accepted any more.
@@ -186,6 +215,7 @@ async fn run_hub<P, F, G>(
     control: Control,
     drained: Vec<oneshot::Receiver<()>>,
     keys: Option<SystemKeys>,
+    policed: Option<Policed>,
     peer: impl FnOnce() -> (F, G),
 ) where
     P: Spine,
@@ -207,9 +237,14 @@ async fn run_hub<P, F, G>(
         let kept = keeper::keep(control.clone(), keys, Box::new(SystemEntropy));
         tokio::task::spawn_local(kept)
     });
+    let policed = policed.map(|Policed { loader, base, ticker }| {
+        let kept = safety::keeper::keep(control.clone(), loader, base);
+        (tokio::task::spawn_local(kept), ticker)
+    });
     for shard in drained {
         let _ = shard.await;
     }
+    let _ = policed.inspect(|(kept, _)| kept.abort());
     control.stop();
     let _ = hub.await;
     orders.abort();

@@ -22,6 +22,7 @@ use crate::config::{Config, SlowConsumer};
 use crate::env::Clock;
 use crate::metrics::Metrics;
 use crate::parts;
+use crate::safety::Policies;
 use crate::slab::{Key, Slab};
 
 /// One Shield's common ground.
@@ -41,6 +42,10 @@ pub(crate) struct Shared {
     pub(crate) egress_bytes_max: usize,
     /// What all Shields and Brains hold alike. Written by the hub when it changes; read for connects and new rooms.
     held: RwLock<Arc<arqon_presence::shared::Shared>>,
+    /// What judges clients.
+    pub(crate) policies: Policies,
+    /// Whether a policy asks for the claims of tokens.
+    pub(crate) keeps_claims: bool,
     /// Told when a Brain orders a drain.
     pub(crate) drain_ordered: Notify,
     /// Another live Shield has the name of this one.
@@ -116,6 +121,8 @@ impl Shared {
             },
             egress_bytes_max: limits.egress_bytes_max.bytes(),
             held: RwLock::default(),
+            policies: Policies::default(),
+            keeps_claims: config.policies.iter().any(|policy| policy.claims),
             drain_ordered: Notify::new(),
             conflict: AtomicBool::new(false),
             config,

@@ -94,6 +94,16 @@ const MAKE: Tool = Tool {
     ],
 };
 
+const CLANG: Tool = Tool {
+    name: "clang and lld for WebAssembly",
+    why: "the example policies",
+    check: &["sh", "-c", "clang --print-targets | grep -q wasm32 && command -v wasm-ld"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "clang", "lld"],
+    ],
+};
+
 const VALGRIND: Tool = Tool {
     name: "valgrind",
     why: "counting the instructions of the hot path",
@@ -156,8 +166,10 @@ const CARGO_FUZZ: Tool = Tool {
 };
 
 /// What [`crate::steps::TEST`] needs.
-pub(crate) const TEST: &[Tool] =
-    &[COMPONENTS, MAKE, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, VALGRIND, VALKEY, DOCKER, COMPOSE, MMDEBSTRAP];
+pub(crate) const TEST: &[Tool] = &[
+    COMPONENTS, MAKE, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, CLANG, VALGRIND, VALKEY, DOCKER, COMPOSE,
+    MMDEBSTRAP,
+];
 
 /// What [`crate::steps::NIGHTLY`] needs.
 pub(crate) const NIGHTLY: &[Tool] = &[NIGHTLY_RUST, CARGO_FUZZ];

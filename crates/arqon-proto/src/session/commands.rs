@@ -186,8 +186,7 @@ impl Session {
             Refused::from(error).and_close(close)
         })?;
         let event = PolicyEvent { identity: &identity, session: None, action: PolicyAction::Connect };
-        let replaced =
-            verdict(turn.host.judge(&event)).map_err(|refused| refused.and_close(CloseCode::Unauthorized))?;
+        let replaced = verdict(turn.host.judge(&event)).map_err(Refused::at_the_door)?;
         if replaced.is_some() {
             return Err(Refused::policy_misbehaved("a policy tried to replace the content of a connect")
                 .and_close(CloseCode::Unauthorized));

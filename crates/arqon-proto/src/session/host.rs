@@ -215,12 +215,14 @@ pub enum PolicyAction<'a> {
 pub enum Verdict {
     /// Go on.
     Allow,
-    /// Refuse it with [`ErrorCode::PolicyDenied`].
+    /// Refuse it with [`ErrorCode::PolicyDenied`], or for a while.
     Deny {
         /// The policy's own number for it.
         code: u16,
         /// The policy's words, for the client.
         reason: Cow<'static, str>,
+        /// It may be judged otherwise after this time, 0 if nobody knows when: refused with [`ErrorCode::PolicyUnavailable`] then.
+        retry_after_ms: Option<u64>,
     },
     /// Go on with this content: JSON stays JSON. Where there is no content to replace, or if it breaks the rules of
     /// what it replaces, the action is refused.

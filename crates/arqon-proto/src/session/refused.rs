@@ -54,8 +54,21 @@ impl Refused {
         Self::new(error.code, error.message)
     }
 
-    pub(super) fn policy(code: u16, reason: &str) -> Self {
-        Self::new(ErrorCode::PolicyDenied, format!("{reason} (policy code {code})"))
+    pub(super) fn policy(code: u16, reason: &str, retry_after_ms: Option<u64>) -> Self {
+        let kind = match retry_after_ms {
+            None => ErrorCode::PolicyDenied,
+            Some(_) => ErrorCode::PolicyUnavailable,
+        };
+        Self { retry_after_ms, ..Self::new(kind, format!("{reason} (policy code {code})")) }
+    }
+
+    /// What refuses to let somebody in closes the connection, too: for good if a policy denies.
+    pub(super) fn at_the_door(self) -> Self {
+        let close = match self.code {
+            ErrorCode::PolicyUnavailable => CloseCode::Internal,
+            _ => CloseCode::Unauthorized,
+        };
+        self.and_close(close)
     }
 
     /// A policy that does what it may not do is a policy that denies.
@@ -74,7 +87,7 @@ impl From<AuthError> for Refused {
 pub(super) fn verdict(verdict: Verdict) -> Result<Option<Vec<u8>>, Refused> {
     match verdict {
         Verdict::Allow => Ok(None),
-        Verdict::Deny { code, reason } => Err(Refused::policy(code, &reason)),
+        Verdict::Deny { code, reason, retry_after_ms } => Err(Refused::policy(code, &reason, retry_after_ms)),
         Verdict::Replace(content) => Ok(Some(content)),
     }
 }

@@ -75,7 +75,7 @@ fn who_is_not_admitted_hears_the_limit() {
 #[test]
 fn a_policy_may_refuse_the_connect() {
     let mut pair = Pair::upgraded(limits());
-    pair.host.verdict = Verdict::Deny { code: 9, reason: "not today".into() };
+    pair.host.verdict = Verdict::Deny { code: 9, reason: "not today".into(), retry_after_ms: None };
     pair.client_sends(1, connect(Some("alice")));
     assert!(matches!(pair.host.told[0], Told::Error { id: 1, code: ErrorCode::PolicyDenied, .. }));
     pair.assert_closed_with(CloseCode::Unauthorized);

@@ -140,6 +140,7 @@ pub(crate) fn identity(user: &str, pattern: &str, can: Actions, expires_wall_ms:
         grants: [Grant { rooms: Pattern::parse(pattern).expect("a good pattern"), can }].into(),
         token_id: None,
         admin: Admin::None,
+        claims: None,
     }
 }
 

@@ -236,7 +236,7 @@ fn presence_needs_its_grant_and_small_metadata() {
 #[test]
 fn a_policy_denies_with_its_words_or_replaces_the_payload() {
     let mut pair = Pair::connected(limits());
-    pair.host.verdict = Verdict::Deny { code: 451, reason: "no links".into() };
+    pair.host.verdict = Verdict::Deny { code: 451, reason: "no links".into(), retry_after_ms: None };
     pair.client_sends(2, publish("lobby"));
     pair.assert_refused(2, ErrorCode::PolicyDenied, "no links (policy code 451)");
     pair.host.verdict = Verdict::Replace(b"2".to_vec());

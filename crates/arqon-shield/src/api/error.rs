@@ -83,6 +83,7 @@ const fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Unavailable
         | ErrorCode::Overloaded
         | ErrorCode::Draining
+        | ErrorCode::PolicyUnavailable
         // Not 504: whoever repeats by the status alone has to look at the code first, for this one may have been done.
         | ErrorCode::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -121,6 +121,7 @@ impl Claims {
                 Some(AdminClaim::Tenant) => Admin::Tenant,
                 Some(AdminClaim::Bus) => Admin::Bus,
             },
+            claims: None,
         })
     }
 }

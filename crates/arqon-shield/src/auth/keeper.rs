@@ -69,7 +69,7 @@ impl KeySource for SystemKeys {
 
 /// Does what reads files on a thread of its own: a file system that hangs must not hold up the hub, nor, as a thread of the
 /// runtime's would, the end of the process.
-pub(super) async fn beside<T: Send + 'static>(
+pub(crate) async fn beside<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     let (tell, told) = oneshot::channel();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem};
+use super::policy;
 use super::section::Section;
 use super::{ByteSize, Config, SECTIONS, show_duration};
 
@@ -326,6 +327,9 @@ impl Config {
                 "shield.admin_listen is {admin} but shield.listen is {listen}: one port serves one of them"
             );
             rules.broken(&["shield.admin_listen", "shield.listen"], message);
+        }
+        for (key, message) in policy::impossible(&self.policies) {
+            rules.broken(&[&key], message);
         }
         for (key, message) in self.valkey.impossible() {
             rules.broken(&[key], message);

@@ -17,6 +17,7 @@ mod check;
 mod error;
 mod limits;
 mod names;
+mod policy;
 mod section;
 mod spine;
 mod tables;
@@ -28,6 +29,7 @@ pub use brain::{BrainTable, ValkeyConfig};
 pub(crate) use check::nearest;
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;
+pub use policy::{PolicyEventKind, PolicyIsolation, PolicyMode, PolicyRule, PolicyTable};
 pub use spine::{SpineConfig, SpineKind};
 pub use tables::{
     Algorithm, AuthConfig, DrainConfig, KeyConfig, LogConfig, LogLevel, OriginConfig, PresenceConfig,
@@ -50,6 +52,10 @@ pub struct Config {
     pub auth: AuthConfig,
     /// `[origin]`
     pub origin: OriginConfig,
+    /// `[policy]`
+    pub policy: PolicyTable,
+    /// `[[policies]]`, in the order in which they are asked.
+    pub policies: Vec<PolicyRule>,
     /// `[spine]`
     pub spine: SpineConfig,
     /// `[presence]`
@@ -72,6 +78,8 @@ const SECTIONS: &[section::Section] = &[
     AuthConfig::SECTION,
     KeyConfig::SECTION,
     OriginConfig::SECTION,
+    PolicyTable::SECTION,
+    PolicyRule::SECTION,
     SpineConfig::SECTION,
     PresenceConfig::SECTION,
     BrainTable::SECTION,

@@ -13,6 +13,10 @@ const HEAD: &str = "\
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("rooms", "[[rooms]]\ntenant = \"acme\"\nmatch = \"cursor.>\"\nslow_consumer = \"latest_only\"\n"),
+    (
+        "policies",
+        "[[policies]]\nname = \"bad-words\"\nfile = \"policies/bad_words.wasm\"\nmatch = \"chat.>\"\nmode = \"shadow\"\n",
+    ),
     ("auth.keys", "[[auth.keys]]\nkid = \"2026-01\"\nalg = \"EdDSA\"\nfile = \"keys/2026-01.pub.pem\"\n"),
 ];
 

@@ -166,6 +166,22 @@ pub const METRICS: &[Metric] = &[
         "Times that a source of keys was read again, by what became of it.",
         &[("result", Values::Fixed(&["exchanged", "same", "refused"]))],
     ),
+    metric(
+        "arqon_shield_policy_verdicts_total",
+        Kind::Counter,
+        "What policies said, each by itself; a failure denies.",
+        &[
+            ("mode", Values::Fixed(&["enforce", "shadow"])),
+            ("verdict", Values::Fixed(&["allow", "replace", "deny", "failed"])),
+        ],
+    ),
+    metric("arqon_shield_policy_fuel_total", Kind::Counter, "Fuel that policies have used.", &[]),
+    metric(
+        "arqon_shield_policy_reads_total",
+        Kind::Counter,
+        "Times that the files of policies were read again, by what became of it.",
+        &[("result", Values::Fixed(&["exchanged", "same", "refused"]))],
+    ),
 ];
 
 pub(super) const RESULTS: usize = 1 + ErrorCode::ALL.len();

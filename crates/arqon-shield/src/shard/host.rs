@@ -11,7 +11,7 @@ use arqon_proto::grant::{Identity, Peer};
 use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant, User};
 use arqon_proto::message::{CommandBody, Encoding, Payload, ServerFrame, Watch};
 use arqon_proto::planted::{self, Bug};
-use arqon_proto::session::{AuthError, Host, Output, Refusal, RoomError, RoomKey};
+use arqon_proto::session::{AuthError, Host, Output, PolicyEvent, Refusal, RoomError, RoomKey, Verdict};
 use arqon_proto::time::Now;
 use arqon_proto::ws::{self, Opcode};
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use super::timers::Timers;
 use crate::env::{Entropy, Stream};
 use crate::hub::message::{AckTo, Content, Outbox, Publish, ShardIndex, ToHub};
 use crate::metrics::{Counter, ShardMetrics};
+use crate::safety::Safety;
 use crate::shared::Shared;
 use crate::slab::Key;
 
@@ -51,6 +52,8 @@ pub(crate) struct State {
     pub(crate) pool: Vec<Vec<u8>>,
     /// Of publications on their way to the hub.
     pub(crate) arena: Arena,
+    /// What judges its clients.
+    pub(crate) safety: Safety,
     /// No Brain can be heard.
     pub(crate) stale: bool,
 }
@@ -146,6 +149,9 @@ impl<S: Stream> Host for ConnHost<'_, S> {
             return Err(AuthError { code: ErrorCode::Revoked, message: "the token was revoked".into() });
         }
         shared.intern(&mut identity);
+        if shared.keeps_claims {
+            identity.claims = crate::auth::claims_of(token);
+        }
         Ok(identity)
     }
 
@@ -184,6 +190,11 @@ impl<S: Stream> Host for ConnHost<'_, S> {
             }),
             _ => Ok(()),
         }
+    }
+
+    fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {
+        let State { safety, shared, metrics, .. } = &mut *self.state;
+        safety.judge(&shared.policies, event, self.now, metrics)
     }
 
     fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {

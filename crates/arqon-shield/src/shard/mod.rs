@@ -45,6 +45,7 @@ use timers::{Due, Timers};
 use crate::env::{Entropy, Stream};
 use crate::hub::message::{Outbox, ShardIndex, ToHub};
 use crate::metrics::{Counter, Gauge};
+use crate::safety::Safety;
 use crate::shared::{Permit, Shared};
 use crate::slab::{Key, Slab};
 
@@ -100,6 +101,7 @@ impl<S: Stream> Shard<S> {
         mut entropy: Box<dyn Entropy>,
     ) -> Rc<Self> {
         let rooms = Rooms::new(entropy.next_u64(), shared.config.shield.rooms_max as usize);
+        let safety = Safety::new(&shared.config.policy, shared.config.shield.shards);
         let state = State {
             index,
             metrics: shared.metrics.shard(usize::from(index)),
@@ -116,6 +118,7 @@ impl<S: Stream> Shard<S> {
             failed: Vec::new(),
             pool: Vec::new(),
             arena: Arena::new(),
+            safety,
             stale: false,
         };
         let inner = Inner {

@@ -7,6 +7,7 @@ mod edges;
 mod harness;
 mod keys;
 mod operators;
+mod policies;
 mod raw;
 
 use arqon_client::{Event, PublishOptions, SubscribeOptions};

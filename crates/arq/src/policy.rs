@@ -1,0 +1,214 @@
+//! `arq policy`: what a Shield would do with a module, without a Shield.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use arqon_policy::{
+    Engine, EngineConfig, Event, EventKind, Isolation, Limits, Module, Policy, Refused, Verdict,
+};
+use arqon_proto::id::{RoomRef, Tenant};
+use serde::Deserialize;
+
+use crate::cli::policy::{Build, PolicyCommand, Test};
+use crate::failure::{Exit, Failure};
+use crate::print::print_line;
+
+/// What docs/policy.md says, and what keeps clang from putting a libc in the place of ours.
+const FLAGS: [&str; 6] =
+    ["--target=wasm32", "-O2", "-nostdlib", "-ffreestanding", "-Wl,--no-entry", "-Wl,-z,stack-size=16384"];
+
+pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::Build(Build { folder, output }) => {
+            let output = output.clone().unwrap_or_else(|| folder.join("policy.wasm"));
+            build(folder, &output)?;
+            let bytes = read(&output)?;
+            let module = compile(&engine()?, &bytes).map_err(|refused| refused_as(&output, &refused))?;
+            print_line(format!("{}: {} bytes, {}", output.display(), bytes.len(), module.hash()).as_bytes())
+        }
+        PolicyCommand::Test(test) => try_cases(test),
+    }
+}
+
+fn build(folder: &Path, output: &Path) -> Result<(), Failure> {
+    let source = folder.join("policy.c");
+    let built = Command::new("clang")
+        .args(FLAGS)
+        .arg("-I")
+        .arg(folder)
+        .arg("-I")
+        .arg(folder.join(".."))
+        .arg("-o")
+        .arg(output)
+        .arg(&source)
+        .status();
+    match built {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::failed(format!("clang ended with {status}: see above"))),
+        Err(error) => Err(Failure::failed(format!("clang cannot be run: {error}; install clang and lld"))),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+}
+
+fn engine() -> Result<Engine, Failure> {
+    let config = EngineConfig { instances_max: 4, ..EngineConfig::default() };
+    Engine::new(config).map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Module, Refused> {
+    let module = Module::compile(engine, bytes)?;
+    Policy::new(module.clone(), tenant(), Limits::default(), Isolation::Tenant).warm_up()?;
+    Ok(module)
+}
+
+fn refused_as(file: &Path, refused: &Refused) -> Failure {
+    Failure::failed(format!("{}: {refused}", file.display()))
+}
+
+/// `cases.toml`: they are put to one instance, in order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    case: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What it shows.
+    why: String,
+    /// How many times in a row; the last counts.
+    #[serde(default = "once")]
+    times: u32,
+    #[serde(default)]
+    kind: Kind,
+    #[serde(default = "tenant_name")]
+    tenant: String,
+    #[serde(default = "room_name")]
+    room: String,
+    #[serde(default = "sender_name")]
+    sender: String,
+    #[serde(default)]
+    claims: String,
+    /// JSON, unless `bytes` is true.
+    #[serde(default)]
+    payload: String,
+    #[serde(default)]
+    bytes: bool,
+    /// Milliseconds since the Unix epoch.
+    #[serde(default)]
+    now_ms: u64,
+    expect: Expect,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Connect,
+    Subscribe,
+    #[default]
+    Publish,
+    Presence,
+}
+
+/// What the policy has to say: `"allow"`, `{ deny = 1001 }`, `{ replace = '"..."' }`, `{ fail = "policy_trap" }`.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Expect {
+    Allow,
+    Deny(u16),
+    Replace(String),
+    Fail(String),
+}
+
+fn once() -> u32 {
+    1
+}
+fn tenant_name() -> String {
+    "acme".to_owned()
+}
+fn room_name() -> String {
+    "chat".to_owned()
+}
+fn sender_name() -> String {
+    "ada".to_owned()
+}
+fn tenant() -> Tenant {
+    Tenant::parse("acme").expect("a literal that fits the grammar")
+}
+
+fn try_cases(Test { folder, module }: &Test) -> Result<(), Failure> {
+    let file = folder.join("cases.toml");
+    let text = String::from_utf8(read(&file)?);
+    let text = text.map_err(|_| Failure::new(Exit::BadConfig, format!("{}: not UTF-8", file.display())))?;
+    let wrong = |message: &str| Failure::new(Exit::BadConfig, format!("{}: {message}", file.display()));
+    let cases: Cases = toml::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
+    let scratch = tempfile::tempdir()?;
+    let built = scratch.path().join("policy.wasm");
+    let module = match module {
+        Some(module) => module,
+        None => {
+            build(folder, &built)?;
+            &built
+        }
+    };
+    let bytes = wat::parse_bytes(&read(module)?).map_err(|error| wrong(&error.to_string()))?.into_owned();
+    let compiled = compile(&engine()?, &bytes).map_err(|refused| refused_as(module, &refused))?;
+    let mut policies: Vec<(Tenant, Policy)> = Vec::new();
+    let mut failed = 0;
+    for case in &cases.case {
+        let (said, fuel) = case.put_to(&compiled, &mut policies).map_err(|error| wrong(&error))?;
+        let good = said == case.expect;
+        failed += usize::from(!good);
+        let mark = if good { "ok    " } else { "FAILED" };
+        let instead = if good { String::new() } else { format!(": {said:?} and not {:?}", case.expect) };
+        print_line(format!("{mark} {} (fuel {fuel}){instead}", case.why).as_bytes())?;
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::failed(format!("{failed} of {} cases failed", cases.case.len()))),
+    }
+}
+
+impl Case {
+    fn put_to(&self, module: &Module, policies: &mut Vec<(Tenant, Policy)>) -> Result<(Expect, u64), String> {
+        let tenant = Tenant::parse(&self.tenant).map_err(|error| error.to_string())?;
+        let room = RoomRef::parse(&self.room).map_err(|error| error.to_string())?;
+        let at = policies.iter().position(|(of, _)| *of == tenant).unwrap_or_else(|| {
+            let policy = Policy::new(module.clone(), tenant.clone(), Limits::default(), Isolation::Tenant);
+            policies.push((tenant.clone(), policy));
+            policies.len() - 1
+        });
+        let kind = match self.kind {
+            Kind::Connect => EventKind::Connect,
+            Kind::Subscribe => EventKind::Subscribe,
+            Kind::Publish => EventKind::Publish,
+            Kind::Presence => EventKind::Presence,
+        };
+        let event = Event {
+            kind,
+            tenant: &tenant,
+            room: (kind != EventKind::Connect).then_some(room),
+            sender: &self.sender,
+            claims: &self.claims,
+            headers: &[],
+            payload: self.payload.as_bytes(),
+            json: !self.bytes,
+            now_ms: self.now_ms,
+        };
+        let policy = &mut policies[at].1;
+        (1..self.times).for_each(|_| drop(policy.judge(&event)));
+        let judged = policy.judge(&event);
+        let said = match judged.verdict {
+            Ok(Verdict::Allow) => Expect::Allow,
+            Ok(Verdict::Deny { code, .. }) => Expect::Deny(code),
+            Ok(Verdict::Replace(payload)) => Expect::Replace(String::from_utf8_lossy(payload).into_owned()),
+            Err(failure) => Expect::Fail(failure.kind().name().to_owned()),
+        };
+        Ok((said, judged.fuel))
+    }
+}

@@ -1,0 +1,160 @@
+//! Policies at work: who is asked about what a client does, and what becomes of the answer.
+//!
+//! All shards share which policies are in force ([`Policies`]); each has its own instances ([`Safety`]), and looks before every event whether
+//! the policies were exchanged: an event is judged by all of one set, or all of another.
+
+pub(crate) mod files;
+pub(crate) mod keeper;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arqon_policy::{
+    BreakerLimits, Event, EventKind, Judge, JudgeLimits, Level, Mode, Outcome, Step, Verdict as Answer,
+};
+use arqon_proto::message::Payload;
+use arqon_proto::session::{PolicyAction, PolicyEvent, Verdict};
+use arqon_proto::time::Now;
+
+pub use arqon_policy::Bindings;
+pub use files::{Loaded, Loader, PolicyError, load};
+
+use crate::config::PolicyTable;
+use crate::metrics::{Counter, Judged, ShardMetrics};
+
+/// The policies in force, and how often they were exchanged.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    version: AtomicU64,
+    bindings: Mutex<Bindings>,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self { version: AtomicU64::new(0), bindings: Mutex::new(Arc::from([])) }
+    }
+}
+
+impl Policies {
+    /// Puts other policies in force; every shard takes them up with its next event.
+    pub(crate) fn exchange(&self, bindings: Bindings) {
+        *self.bindings.lock().unwrap_or_else(PoisonError::into_inner) = bindings;
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn bindings(&self) -> Bindings {
+        Arc::clone(&self.bindings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The policies of one shard.
+#[derive(Debug)]
+pub(crate) struct Safety {
+    judge: Judge,
+    version: u64,
+}
+
+impl Safety {
+    pub(crate) fn new(config: &PolicyTable, shards: u32) -> Self {
+        let limits = JudgeLimits {
+            tenant_fuel_per_s: config.tenant_fuel_per_s,
+            breaker: BreakerLimits::default(),
+            // One is made while the one before it still has its place.
+            warm_max: (config.instances_max / shards.max(1)).saturating_sub(1).max(1) as usize,
+        };
+        Self { judge: Judge::new(Arc::from([]), limits), version: 0 }
+    }
+
+    /// Asks the policies. Without any this is two loads.
+    pub(crate) fn judge(
+        &mut self,
+        policies: &Policies,
+        event: &PolicyEvent<'_>,
+        now: Now,
+        metrics: &ShardMetrics,
+    ) -> Verdict {
+        let version = policies.version.load(Ordering::Acquire);
+        if version != self.version {
+            self.version = version;
+            self.judge.exchange(policies.bindings());
+        }
+        if self.judge.is_idle() {
+            return Verdict::Allow;
+        }
+        let event = seen(event);
+        match self.judge.judge(&event, now, &mut |step| tell(step, &event, metrics)) {
+            Outcome::Allow => Verdict::Allow,
+            Outcome::Replace(payload) => Verdict::Replace(payload.to_vec()),
+            Outcome::Deny(denial) => Verdict::Deny {
+                code: denial.code,
+                reason: format!("{}: {}", denial.policy, denial.reason).into(),
+                retry_after_ms: denial.retry_after_ms,
+            },
+        }
+    }
+}
+
+/// The event as policies see it.
+fn seen<'a>(event: &PolicyEvent<'a>) -> Event<'a> {
+    let identity = event.identity;
+    let (kind, room, payload, json) = match event.action {
+        PolicyAction::Connect => (EventKind::Connect, None, &[][..], false),
+        PolicyAction::Subscribe { room, track } => {
+            (EventKind::Subscribe, Some(room), track.unwrap_or_default(), track.is_some())
+        }
+        PolicyAction::Publish { room, payload } => {
+            (EventKind::Publish, Some(room), payload.bytes(), matches!(payload, Payload::Json(_)))
+        }
+        PolicyAction::Track { room, meta } => (EventKind::Presence, Some(room), meta, true),
+    };
+    Event {
+        kind,
+        tenant: &identity.tenant,
+        room,
+        sender: identity.user.as_str(),
+        claims: identity.claims.as_deref().unwrap_or_default(),
+        headers: &[],
+        payload,
+        json,
+        // The judge knows the time.
+        now_ms: 0,
+    }
+}
+
+/// Counts what one policy said, and writes down what an operator has to know: never a payload.
+fn tell(step: &Step<'_>, event: &Event<'_>, metrics: &ShardMetrics) {
+    let judged = match step.verdict {
+        Ok(Answer::Allow) => Judged::Allow,
+        Ok(Answer::Replace(_)) => Judged::Replace,
+        Ok(Answer::Deny { .. }) => Judged::Deny,
+        Err(_) => Judged::Failed,
+    };
+    let shadow = step.binding.mode == Mode::Shadow;
+    metrics.count(Counter::Verdicts { judged, shadow });
+    metrics.add(Counter::PolicyFuel, step.fuel);
+    let (policy, version) = (&*step.binding.name, &*step.binding.version);
+    let (tenant, sender) = (event.tenant.as_str(), event.sender);
+    for (level, line) in step.effects.logs() {
+        match level {
+            Level::Debug => tracing::debug!(policy, tenant, line, "a policy says"),
+            Level::Info => tracing::info!(policy, tenant, line, "a policy says"),
+            Level::Warn => tracing::warn!(policy, tenant, line, "a policy says"),
+        }
+    }
+    let module = step.binding.module.hash();
+    match step.verdict {
+        Ok(Answer::Deny { code, .. }) => {
+            tracing::debug!(
+                policy, version, %module, tenant, sender, code, shadow, fuel = step.fuel, kind = event.kind.name(),
+                "a policy denies"
+            );
+        }
+        Err(failure) if step.suspended => {
+            tracing::warn!(policy, version, %module, tenant, %failure, "a policy keeps failing and is suspended");
+        }
+        Err(failure) => {
+            tracing::debug!(policy, version, %module, tenant, sender, %failure, "a policy fails, which denies");
+        }
+        Ok(_) => {}
+    }
+}
