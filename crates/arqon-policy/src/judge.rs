@@ -1,76 +1,19 @@
-//! Which policies judge an event, in which order, and what comes of it.
+//! Policies are asked in order, within what a tenant may use, and leaving out who keeps failing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arqon_proto::grant::Pattern;
 use arqon_proto::id::{RoomRef, Tenant};
 use arqon_proto::time::Now;
 
+use crate::binding::{Asks, Binding, Bindings, Mode};
 use crate::breaker::{Breaker, BreakerLimits};
 use crate::bucket::FuelBucket;
 use crate::effects::Effects;
 use crate::event::{Event, EventKind};
 use crate::failure::{Failure, FailureKind};
-use crate::limits::Limits;
-use crate::module::{Hash, Module};
-use crate::policy::{Isolation, Judged, Policy, Verdict};
-
-/// What a verdict does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// It decides.
-    #[default]
-    Enforce,
-    /// It is told, and decides nothing.
-    Shadow,
-}
-
-/// What a policy sees besides the event itself; each costs time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asks {
-    /// The claims of the token.
-    pub claims: bool,
-    /// The headers.
-    pub headers: bool,
-}
-
-/// Whose events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TenantPattern {
-    /// Everybody's.
-    Any,
-    /// One tenant's.
-    One(Tenant),
-}
-
-/// A module that is bound to tenants, rooms and kinds of events.
-#[derive(Clone, Debug)]
-pub struct Binding {
-    /// Its name, for metrics, logs and clients.
-    pub name: Box<str>,
-    /// What its author calls this version.
-    pub version: Box<str>,
-    /// What runs.
-    pub module: Module,
-    /// Whose events.
-    pub tenant: TenantPattern,
-    /// Which rooms. A connect has none, and meets only `>`.
-    pub rooms: Pattern,
-    /// Which kinds of events.
-    pub kinds: Vec<EventKind>,
-    /// What its verdict does.
-    pub mode: Mode,
-    /// How long its instances live.
-    pub isolation: Isolation,
-    /// What it sees.
-    pub asks: Asks,
-    /// What a call may cost.
-    pub limits: Limits,
-}
-
-/// All policies, in the order in which they are asked. Exchanged as a whole.
-pub type Bindings = Arc<[Binding]>;
+use crate::module::Hash;
+use crate::policy::{Judged, Policy, Verdict};
 
 /// Limits of a [`Judge`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +80,8 @@ pub struct Judge {
     limits: JudgeLimits,
     tenants: BTreeMap<Tenant, Practice>,
     warm: usize,
+    /// How many tenants there must be for the next look at who is quiet.
+    sweep_at: usize,
     /// What the last replacement was.
     payload: Vec<u8>,
     /// Where the next one goes.
@@ -144,6 +89,11 @@ pub struct Judge {
     reason: String,
     nothing: Effects,
 }
+
+/// Tenants that are remembered before those that are quiet are looked for.
+const TENANTS_KEPT: usize = 1_024;
+/// Who was not heard of for so long is quiet.
+const QUIET_MS: u64 = 60_000;
 
 /// What one tenant has at work.
 #[derive(Debug)]
@@ -162,20 +112,6 @@ struct AtWork {
     breaker: Breaker,
 }
 
-impl Binding {
-    /// Whether it is asked about this.
-    #[must_use]
-    pub fn concerns(&self, kind: EventKind, tenant: &Tenant, room: Option<RoomRef<'_>>) -> bool {
-        let whose = match &self.tenant {
-            TenantPattern::Any => true,
-            TenantPattern::One(one) => one == tenant,
-        };
-        whose
-            && self.kinds.contains(&kind)
-            && room.map_or_else(|| self.rooms.as_str() == ">", |room| self.rooms.matches(room))
-    }
-}
-
 impl Judge {
     /// Nothing has run.
     #[must_use]
@@ -185,11 +121,18 @@ impl Judge {
             limits,
             tenants: BTreeMap::new(),
             warm: 0,
+            sweep_at: TENANTS_KEPT,
             payload: Vec::new(),
             next: Vec::new(),
             reason: String::new(),
             nothing: Effects::default(),
         }
+    }
+
+    /// Tenants that are remembered.
+    #[must_use]
+    pub fn tenants(&self) -> usize {
+        self.tenants.len()
     }
 
     /// Whether there is any policy. Without one nothing has to be asked.
@@ -287,8 +230,15 @@ impl Judge {
         note: &mut dyn FnMut(&Step<'_>),
     ) -> Ruling {
         self.make_place(event.tenant);
-        let Self { tenants, limits, reason, nothing, warm, next, .. } = self;
+        let Self { tenants, limits, reason, nothing, warm, next, sweep_at, .. } = self;
         if !tenants.contains_key(event.tenant) {
+            if tenants.len() >= *sweep_at {
+                // Their buckets are full again and no suspension lasts that long: nothing is forgotten that counts.
+                let quiet_ms = now.mono_ms.saturating_sub(QUIET_MS.max(limits.breaker.max_ms));
+                tenants.retain(|_, one| one.asked_ms > quiet_ms);
+                *warm = tenants.values().map(Practice::warm).sum();
+                *sweep_at = TENANTS_KEPT.max(2 * tenants.len());
+            }
             let fuel = FuelBucket::new(limits.tenant_fuel_per_s, now);
             let practice = Practice { fuel, at_work: Vec::new(), asked_ms: now.mono_ms };
             tenants.insert(event.tenant.clone(), practice);

@@ -11,6 +11,7 @@
 //! what it was.
 
 mod abi;
+mod binding;
 mod breaker;
 mod bucket;
 mod component;
@@ -25,13 +26,14 @@ mod module;
 mod policy;
 mod refused;
 
+pub use binding::{Asks, Binding, Bindings, Mode, TenantPattern};
 pub use breaker::{Breaker, BreakerLimits, Suspended};
 pub use bucket::FuelBucket;
 pub use effects::{Effects, Level};
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use event::{Event, EventKind, Header};
 pub use failure::{BadAnswer, Failure, FailureKind};
-pub use judge::{Asks, Binding, Bindings, Denial, Judge, JudgeLimits, Mode, Outcome, Step, TenantPattern};
+pub use judge::{Denial, Judge, JudgeLimits, Outcome, Step};
 pub use limits::{CODES, Limits, REASON_LEN_MAX};
 pub use module::{Hash, Module};
 pub use policy::{Isolation, Judged, Policy, Verdict};

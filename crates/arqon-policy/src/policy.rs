@@ -7,12 +7,12 @@ use wasmtime::Store;
 use arqon_proto::id::Tenant;
 
 use crate::abi::{self, CoreInstance};
+use crate::binding::Binding;
 use crate::component::ComponentInstance;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::host::Host;
-use crate::judge::Binding;
 use crate::limits::Limits;
 use crate::module::{Kind, Module};
 use crate::refused::Refused;

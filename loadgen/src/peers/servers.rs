@@ -24,6 +24,8 @@ pub(super) enum Peer {
     Shield,
     /// The Shield, a reply to each publication.
     ShieldAcks,
+    /// The Shield with a policy that allows everything, publications without a reply.
+    ShieldPolicy,
     /// axum's WebSocket and tokio's broadcast channel, as they come.
     Axum,
     /// The WebSocket of nats-server.
@@ -53,10 +55,11 @@ impl Server {
         // A child inherits the core of who starts it.
         stay_on(SERVER_CORE)?;
         let started = match peer {
-            Peer::Shield => own("serve", Dialect::Arqon { acks: false }),
-            Peer::ShieldAcks => own("serve", Dialect::Arqon { acks: true }),
-            Peer::Axum => own("serve-axum", Dialect::Bare),
-            Peer::Floor => own("serve-floor", Dialect::Bare),
+            Peer::Shield => own("serve", &Setup::default(), Dialect::Arqon { acks: false }),
+            Peer::ShieldAcks => own("serve", &Setup::default(), Dialect::Arqon { acks: true }),
+            Peer::ShieldPolicy => judged(),
+            Peer::Axum => own("serve-axum", &Setup::default(), Dialect::Bare),
+            Peer::Floor => own("serve-floor", &Setup::default(), Dialect::Bare),
             Peer::Nats => nats_server(nats),
         };
         stay_on(CLIENT_CORE)?;
@@ -94,11 +97,27 @@ impl Drop for Server {
     }
 }
 
+/// The smallest policy there is.
+const ALLOWS: &str = "(module (memory (export \"memory\") 1) (func (export \"arqon_abi_v1\"))
+  (func (export \"arqon_buffer\") (param i32) (result i32) (i32.const 64))
+  (func (export \"arqon_evaluate\") (param i32 i32) (result i64) (i64.const 0)))";
+
+fn judged() -> Result<Server> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("allows.wat");
+    fs::write(&file, ALLOWS)?;
+    let config = toml::from_str(&format!("[[policies]]\nname = \"allows\"\nfile = {:?}\n", file.display().to_string()))?;
+    let setup = Setup { config, spine: None };
+    let mut server = own("serve", &setup, Dialect::Arqon { acks: false })?;
+    server._folder = Some(folder);
+    Ok(server)
+}
+
 /// This very program in another role. It says in one line of JSON where it listens.
-fn own(role: &str, dialect: Dialect) -> Result<Server> {
+fn own(role: &str, setup: &Setup, dialect: Dialect) -> Result<Server> {
     let program = std::env::current_exe()?;
     let mut child = Command::new(program).arg(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let setup = serde_json::to_string(&Setup::default())? + "\n";
+    let setup = serde_json::to_string(setup)? + "\n";
     child.stdin.as_mut().context("its input is piped")?.write_all(setup.as_bytes())?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("its output is piped")?).read_line(&mut line)?;

@@ -183,3 +183,15 @@ fn instances_of_who_is_quiet_make_place() {
     );
     assert_eq!(ask(&mut all, &event(&tenant("t0"), b"1"), at(30)).0, "count 1001 None");
 }
+
+#[test]
+fn tenants_that_are_quiet_are_forgotten() {
+    let engine = engine();
+    let limits = JudgeLimits { warm_max: 3, ..JudgeLimits::default() };
+    let mut all = Judge::new([bind("allow", module(&engine, Abi::Core, ALLOW))].into(), limits);
+    for n in 0..5_000 {
+        // One a tenth of a second: 600 are not quiet.
+        ask(&mut all, &event(&tenant(&format!("t{n}")), b"1"), at(n * 100));
+    }
+    assert!(all.tenants() <= 1_700, "{}", all.tenants());
+}

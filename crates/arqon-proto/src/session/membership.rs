@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey};
 use super::refused::{Refused, reason_of, verdict};
-use super::{Session, Turn};
+use super::{Authenticated, Session, Turn};
 use crate::code::ErrorCode;
 use crate::id::{RoomRef, Subject};
 use crate::limits::SessionLimits;
@@ -30,6 +30,16 @@ impl Membership {
     fn name(&self) -> RoomRef<'_> {
         self.subject.split().1
     }
+}
+
+/// Asks the policies: what comes instead, if anything, not checked yet.
+fn judge<H: Host>(
+    action: PolicyAction<'_>,
+    peer: &Authenticated,
+    turn: &mut Turn<'_, H>,
+) -> Result<Option<Vec<u8>>, Refused> {
+    let event = PolicyEvent { identity: &peer.identity, session: Some(peer.session), action };
+    verdict(turn.host.judge(&event))
 }
 
 impl Session {
@@ -60,8 +70,7 @@ impl Session {
         }
         let track = subscribe.track.map(|meta| checked_meta(meta, turn.limits)).transpose()?;
         let action = PolicyAction::Subscribe { room: name, track };
-        let event = PolicyEvent { identity: &peer.identity, session: Some(peer.session), action };
-        let replaced = verdict(turn.host.judge(&event))?;
+        let replaced = judge(action, peer, turn)?;
         let track = match (track, &replaced) {
             (track, None) => track,
             (Some(_), Some(meta)) => Some(replaced_meta(meta, turn.limits)?),
@@ -70,6 +79,12 @@ impl Session {
                     "a policy tried to replace metadata that is not there",
                 ));
             }
+        };
+        // This enters presence, too: who judges only that is asked as well.
+        let entering = track.map(|meta| judge(PolicyAction::Track { room: name, meta }, peer, turn)).transpose()?;
+        let track = match entering.as_ref().and_then(Option::as_deref) {
+            None => track,
+            Some(meta) => Some(replaced_meta(meta, turn.limits)?),
         };
         let room = turn.host.room(&peer.identity.tenant, name).map_err(Refused::room)?;
         turn.host.may_join(room).map_err(Refused::room)?;
@@ -141,9 +156,7 @@ impl Session {
             return Err(Refused::no_grant("presence"));
         }
         let meta = checked_meta(meta, turn.limits)?;
-        let action = PolicyAction::Track { room: name, meta };
-        let event = PolicyEvent { identity: &peer.identity, session: Some(peer.session), action };
-        let replaced = verdict(turn.host.judge(&event))?;
+        let replaced = judge(PolicyAction::Track { room: name, meta }, peer, turn)?;
         let meta = match &replaced {
             None => meta,
             Some(replaced) => replaced_meta(replaced, turn.limits)?,

@@ -206,6 +206,7 @@ impl Config {
             ("limits.connect_rate_per_s", l.connect_rate_per_s),
             ("spine.queue_messages_max", self.spine.queue_messages_max),
             ("presence.page_members_max", self.presence.page_members_max),
+            ("policy.instances_max", self.policy.instances_max),
         ] {
             rules.not_zero(key, count);
         }
@@ -220,6 +221,8 @@ impl Config {
             ("presence.diff_window", self.presence.diff_window),
             ("auth.keys_floor", self.auth.keys_floor),
             ("auth.keys_within", self.auth.keys_within),
+            ("policy.deadline", self.policy.deadline),
+            ("policy.files_interval", self.policy.files_interval),
         ] {
             rules.not_zero(key, time);
         }

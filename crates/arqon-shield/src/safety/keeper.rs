@@ -19,7 +19,7 @@ use crate::metrics::{Counter, PolicyRead};
 /// Dropping it leaves the policies as they are.
 pub(crate) async fn keep(control: Control, loader: Loader, base: PathBuf) {
     let loader = Arc::new(loader);
-    let interval = control.shared.config.policy.files_interval.max(Duration::from_millis(100));
+    let interval = control.shared.config.policy.files_interval;
     loop {
         tokio::time::sleep(interval).await;
         let (loader, base) = (Arc::clone(&loader), base.clone());

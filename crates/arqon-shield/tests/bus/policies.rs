@@ -105,6 +105,9 @@ async fn each_kind_of_event_has_its_own_policies() {
         assert_eq!(code, ErrorCode::PolicyDenied);
         publish(&mut ada, b"1").await.expect("nobody judges publications");
         bus.control.exchange_policies(Arc::from([bind(&engine, DENY, &[EventKind::Presence])]));
+        let tracked = SubscribeOptions { track: Some(b"1"), ..SubscribeOptions::default() };
+        let (code, ..) = refused(ada.subscribe("chat", &tracked).await);
+        assert_eq!(code, ErrorCode::PolicyDenied, "there is no way into presence round its policies");
         ada.subscribe("chat", &SubscribeOptions::default()).await.expect("a member");
         assert_eq!(refused(ada.track("chat", b"1").await).0, ErrorCode::PolicyDenied);
         bus.control.exchange_policies(Arc::from([bind(&engine, DENY, &[EventKind::Connect])]));

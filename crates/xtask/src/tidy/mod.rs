@@ -6,6 +6,7 @@ mod codes;
 mod files;
 mod layers;
 mod paths;
+mod proofs;
 mod source;
 mod words;
 
@@ -26,6 +27,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("config.toml shows the defaults", files::config),
     ("paths in documents exist", paths::check),
     ("codes are documented", codes::check),
+    ("what security.md calls a proof is there", proofs::check),
     ("banned words", words::check),
 ];
 
