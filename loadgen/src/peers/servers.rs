@@ -106,7 +106,10 @@ fn judged() -> Result<Server> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("allows.wat");
     fs::write(&file, ALLOWS)?;
-    let config = toml::from_str(&format!("[[policies]]\nname = \"allows\"\nfile = {:?}\n", file.display().to_string()))?;
+    let config = toml::from_str(&format!(
+        "[[policies]]\nname = \"allows\"\nfile = {:?}\n",
+        file.display().to_string()
+    ))?;
     let setup = Setup { config, spine: None };
     let mut server = own("serve", &setup, Dialect::Arqon { acks: false })?;
     server._folder = Some(folder);

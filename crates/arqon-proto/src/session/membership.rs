@@ -81,7 +81,8 @@ impl Session {
             }
         };
         // This enters presence, too: who judges only that is asked as well.
-        let entering = track.map(|meta| judge(PolicyAction::Track { room: name, meta }, peer, turn)).transpose()?;
+        let entering =
+            track.map(|meta| judge(PolicyAction::Track { room: name, meta }, peer, turn)).transpose()?;
         let track = match entering.as_ref().and_then(Option::as_deref) {
             None => track,
             Some(meta) => Some(replaced_meta(meta, turn.limits)?),
