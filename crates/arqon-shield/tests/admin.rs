@@ -186,7 +186,7 @@ fn names_follow_their_rules_and_are_declared_once() {
         assert!(!metric.help.contains(['\n', '\\']), "{} would need escaping", metric.name);
         for (label, _) in metric.labels {
             assert!(
-                ["result", "code", "command", "encoding", "reason"].contains(label),
+                ["result", "code", "command", "encoding", "reason", "mode", "verdict"].contains(label),
                 "{label} must be bounded"
             );
         }

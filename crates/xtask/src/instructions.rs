@@ -22,17 +22,19 @@ const RISE: f64 = 3.0;
 const VALGRIND: &str = "target.'cfg(unix)'.runner = ['valgrind', '--tool=cachegrind', '--cache-sim=no', \
                         '--cachegrind-out-file=/dev/null']";
 
-/// Counts everything and prints a table; with `write` the counts are written down.
+/// Counts everything and prints a table; with `write` the counts are written down. `without_shield` leaves out the last, for which the whole
+/// Shield has to be built in release.
 ///
 /// # Errors
 /// valgrind is missing, a bench fails, or what is written down names other works.
-pub(crate) fn run(root: &Path, write: bool) -> Result<bool> {
+pub(crate) fn run(root: &Path, write: bool, without_shield: bool) -> Result<bool> {
     let mut counts = BTreeMap::new();
-    for (_, bench) in BENCHES {
-        for name in output(root, bench, &[], &["--names"])?.lines() {
+    let benches = if without_shield { &BENCHES[..BENCHES.len() - 1] } else { &BENCHES[..] };
+    for (_, bench) in benches {
+        for name in output(root, benches, bench, &[], &["--names"])?.lines() {
             let of = |times: u64| {
                 let repeat = ["--repeat", name, &times.to_string()];
-                counted(&output(root, bench, &["--config", VALGRIND], &repeat)?)
+                counted(&output(root, benches, bench, &["--config", VALGRIND], &repeat)?)
             };
             counts.insert(name.to_owned(), ((of(MANY)?.saturating_sub(of(FEW)?)) / (MANY - FEW)) as i64);
         }
@@ -44,7 +46,10 @@ pub(crate) fn run(root: &Path, write: bool) -> Result<bool> {
         std::fs::write(&file, head.to_owned() + &table.collect::<String>())?;
     }
     let text = std::fs::read_to_string(&file).with_context(|| format!("{COUNTS}: --write makes it"))?;
-    let before: BTreeMap<String, i64> = toml::from_str(&text).context(COUNTS)?;
+    let mut before: BTreeMap<String, i64> = toml::from_str(&text).context(COUNTS)?;
+    if without_shield {
+        before.retain(|name, _| counts.contains_key(name));
+    }
     if !before.keys().eq(counts.keys()) {
         bail!("{COUNTS} names other works than the benches have: --write makes it anew");
     }
@@ -61,11 +66,17 @@ fn print(before: &BTreeMap<String, i64>, counts: &BTreeMap<String, i64>) {
 }
 
 /// What a bench prints, on both outputs.
-fn output(root: &Path, bench: &str, before: &[&str], arguments: &[&str]) -> Result<String> {
+fn output(
+    root: &Path,
+    benches: &[(&str, &str)],
+    bench: &str,
+    before: &[&str],
+    arguments: &[&str],
+) -> Result<String> {
     let mut command = Command::new("cargo");
     command.args(before).args(["bench", "--quiet"]);
     // All packages each time: their crates are built once then, with the features of all.
-    for (package, _) in BENCHES {
+    for (package, _) in benches {
         command.args(["--package", package]);
     }
     let output =

@@ -36,6 +36,12 @@ const ALL_PACKAGES: &str = "--workspace";
 /// Tests that need more than the toolchain.
 const REAL: &str = "--features=arqon-stack/real-parts,arq/real-parts,loadgen/real-parts";
 const ALL: &str = "--all-features";
+/// The simulator with bugs in it.
+const BUGS: &str = "--features=sim/planted-bugs,sim/real-parts";
+
+/// As the step `tests` has built them: for each other selection of packages all that the Shield consists of would be built anew.
+const SIM: &str = "target/debug/sim";
+const DIFFERENTIAL: &str = "target/debug/differential";
 
 /// The virtual environment of the Python tests.
 pub(crate) const PYTHON: &str = "target/venv/bin/python";
@@ -50,25 +56,28 @@ pub(crate) const TEST: &[Step] = &[
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("documentation", &["cargo", "doc", "--workspace", "--no-deps"])
     },
-    step("instructions of the hot path", &["cargo", "xtask", "instructions"]),
+    step("instructions of the hot path", &["cargo", "xtask", "instructions", "--without-shield"]),
     step("build what ships", &["cargo", "build", "--package", "arq", "--package", "arqon-shield"]),
     step("foreign clients and a browser", &[PYTHON, "-m", "pytest", "tests/clients"]),
-    step(
-        "the simulator repeats itself",
-        &["cargo", "run", "--package", "sim", "--", "meta", "scenarios/smoke.toml"],
-    ),
-    step("plans that failed once", &["cargo", "run", "--package", "sim", "--", "regressions"]),
-    each(
-        Each::Scenario,
-        "20 seeds",
-        &["cargo", "run", "--package", "sim", "--", "sweep", "{}", "--seeds", "0..20"],
-    ),
+    step("the simulator repeats itself", &[SIM, "meta", "scenarios/smoke.toml"]),
+    step("plans that failed once", &[SIM, "regressions"]),
+    each(Each::Scenario, "20 seeds", &[SIM, "sweep", "{}", "--seeds", "0..20"]),
     step("the picture of a failed run in a browser", &[PYTHON, "-m", "pytest", "tests/picture"]),
     step("the Brain", &["sh", "-c", "cd brain && mix check"]),
     step("release of the Brain", &["sh", "-c", "cd brain && MIX_ENV=prod mix release --overwrite"]),
     step(
         "planted bugs are caught, scenarios on real parts",
-        &["cargo", "test", "--package", "sim", "--features", "planted-bugs,real-parts"],
+        &[
+            "cargo",
+            "test",
+            ALL_PACKAGES,
+            BUGS,
+            "--bin=sim",
+            "--test=live",
+            "--test=planted",
+            "--test=runs",
+            "--test=shrink",
+        ],
     ),
     step(
         "clippy of the stack",
@@ -82,14 +91,8 @@ pub(crate) const TEST: &[Step] = &[
         "the loss of each real part",
         &["cargo", "test", ALL_PACKAGES, REAL, "--test", "losses", "--", "--nocapture", "--test-threads=2"],
     ),
-    step(
-        "traces that once showed a difference",
-        &["cargo", "run", "--package", "arqon-differential", "--", "replay", "vectors/traces"],
-    ),
-    step(
-        "200 random traces by both Brains",
-        &["cargo", "run", "--package", "arqon-differential", "--", "run", "--traces", "200"],
-    ),
+    step("traces that once showed a difference", &[DIFFERENTIAL, "replay", "vectors/traces"]),
+    step("200 random traces by both Brains", &[DIFFERENTIAL, "run", "--traces", "200"]),
     step(
         "arq dev up --stack --processes",
         &["cargo", "test", ALL_PACKAGES, REAL, "--test", "stack", "processes"],

@@ -1,6 +1,6 @@
 //! Policies at work: who is asked about what a client does, and what becomes of the answer.
 //!
-//! All shards share which policies are in force ([`Policies`]); each has its own instances ([`Safety`]), and looks before every event whether
+//! All shards share which policies are in force (`Policies`); each has its own instances (`Safety`), and looks before every event whether
 //! the policies were exchanged: an event is judged by all of one set, or all of another.
 
 pub(crate) mod files;

@@ -44,28 +44,6 @@ pub(super) fn lock_files(repo: &Repo) -> Findings {
         .collect()
 }
 
-/// The file that a user starts from is what the Shield does without one.
-pub(super) fn config(repo: &Repo) -> Findings {
-    compare_config(repo.text("config.toml").unwrap_or_default(), &arqon_shield::config::default_toml())
-}
-
-fn compare_config(file: &str, defaults: &str) -> Findings {
-    let (mut file, mut defaults) = (file.lines(), defaults.lines());
-    for line in 1.. {
-        match (file.next(), defaults.next()) {
-            (None, None) => break,
-            (found, default) if found == default => {}
-            (found, default) => {
-                let quoted =
-                    |line: Option<&str>| line.map_or("the end".to_owned(), |line| format!("`{line}`"));
-                let (found, default) = (quoted(found), quoted(default));
-                return vec![format!("config.toml:{line}: {found} where the defaults have {default}")];
-            }
-        }
-    }
-    Vec::new()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::repo;
@@ -91,14 +69,5 @@ mod tests {
         ]);
         assert_eq!(lock_files(&files), ["sdk/Cargo.lock: a second lock file"]);
         assert_eq!(scenarios(&files).len(), 1);
-    }
-
-    #[test]
-    fn the_first_line_that_differs_from_the_defaults_is_named() {
-        assert_eq!(compare_config("a = 1\nb = 2\n", "a = 1\nb = 2\n"), Findings::new());
-        let found = compare_config("a = 1\nb = 3\n", "a = 1\nb = 2\n");
-        assert_eq!(found, ["config.toml:2: `b = 3` where the defaults have `b = 2`"]);
-        let found = compare_config("a = 1\n", "a = 1\nb = 2\n");
-        assert_eq!(found, ["config.toml:2: the end where the defaults have `b = 2`"]);
     }
 }

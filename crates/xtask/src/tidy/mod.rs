@@ -24,7 +24,6 @@ const CHECKS: &[(&str, Check)] = &[
     ("length of files and functions", files::lengths),
     ("scenarios are TOML", files::scenarios),
     ("one lock file", files::lock_files),
-    ("config.toml shows the defaults", files::config),
     ("paths in documents exist", paths::check),
     ("codes are documented", codes::check),
     ("what security.md calls a proof is there", proofs::check),
