@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # compose.sh: installs `docker compose` (version 2). Debian 12 has only version 1; there the program of a newer Debian, which needs
-# no library, is put among the Docker plugins of all users, and apt's own settings stay as they are.
+# no library, is put among the Docker plugins of this user, and apt's own settings stay as they are.
 set -euo pipefail
 
 if apt-cache show docker-compose-v2 >/dev/null 2>&1; then
@@ -21,5 +21,5 @@ apt() {
 apt update
 (cd "$dir" && apt download docker-compose)
 dpkg-deb -x "$dir"/docker-compose_*.deb "$dir/root"
-install -D -t /usr/local/lib/docker/cli-plugins "$dir/root/usr/libexec/docker/cli-plugins/docker-compose"
+install -D -t "${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins" "$dir/root/usr/libexec/docker/cli-plugins/docker-compose"
 docker compose version
