@@ -43,6 +43,17 @@ const BUGS: &str = "--features=sim/planted-bugs,sim/real-parts";
 const SIM: &str = "target/debug/sim";
 const DIFFERENTIAL: &str = "target/debug/differential";
 
+/// A fuzzer is an ordinary program that was compiled with these: no other toolchain is needed.
+const INSTRUMENTED: &[(&str, &str)] = &[(
+    "RUSTFLAGS",
+    "--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+     -Cllvm-args=-sanitizer-coverage-trace-compares",
+)];
+/// A target, its name behind this and before the seconds, from what is committed and what it found before.
+const FUZZ: &str = "mkdir -p fuzz/corpus/$0 && exec cargo run --quiet --release --manifest-path fuzz/Cargo.toml \
+                    --target host-tuple --bin $0 -- -verbosity=0 -max_total_time=$1 fuzz/corpus/$0 fuzz/seeds/$0";
+
 /// The virtual environment of the Python tests.
 pub(crate) const PYTHON: &str = "target/venv/bin/python";
 
@@ -57,8 +68,11 @@ pub(crate) const TEST: &[Step] = &[
         ..step("documentation", &["cargo", "doc", "--workspace", "--no-deps"])
     },
     step("instructions of the hot path", &["cargo", "xtask", "instructions", "--without-shield"]),
-    step("build what ships", &["cargo", "build", "--package", "arq", "--package", "arqon-shield"]),
     step("foreign clients and a browser", &[PYTHON, "-m", "pytest", "tests/clients"]),
+    Step {
+        env: INSTRUMENTED,
+        ..each(Each::FuzzTarget, "five seconds of fuzzing", &["sh", "-c", FUZZ, "{}", "5"])
+    },
     step("the simulator repeats itself", &[SIM, "meta", "scenarios/smoke.toml"]),
     step("plans that failed once", &[SIM, "regressions"]),
     each(Each::Scenario, "20 seeds", &[SIM, "sweep", "{}", "--seeds", "0..20"]),
@@ -168,9 +182,8 @@ pub(crate) const NIGHTLY: &[Step] = &[
         "5000 random traces by both Brains",
         &["cargo", "run", "--package", "arqon-differential", "--", "run", "--traces", "5000"],
     ),
-    each(
-        Each::FuzzTarget,
-        "five minutes of fuzzing",
-        &["cargo", "+nightly", "fuzz", "run", "{}", "--", "-max_total_time=300"],
-    ),
+    Step {
+        env: INSTRUMENTED,
+        ..each(Each::FuzzTarget, "five minutes of fuzzing", &["sh", "-c", FUZZ, "{}", "300"])
+    },
 ];

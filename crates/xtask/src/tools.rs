@@ -151,25 +151,18 @@ const MMDEBSTRAP: Tool = Tool {
     ],
 };
 
-const NIGHTLY_RUST: Tool = Tool {
-    name: "the nightly Rust toolchain",
-    why: "fuzzing",
-    check: &["cargo", "+nightly", "--version"],
-    install: &[&["rustup", "toolchain", "install", "nightly", "--profile", "minimal"]],
-};
-
-const CARGO_FUZZ: Tool = Tool {
-    name: "cargo-fuzz",
-    why: "fuzzing",
-    check: &["cargo", "fuzz", "--version"],
-    install: &[&["cargo", "install", "--locked", "cargo-fuzz"]],
+const CXX: Tool = Tool {
+    name: "a C++ compiler",
+    why: "fuzzing: libFuzzer is C++",
+    check: &["c++", "--version"],
+    install: &[&["apt-get", "update"], &["apt-get", "install", "--yes", "--no-install-recommends", "g++"]],
 };
 
 /// What [`crate::steps::TEST`] needs.
 pub(crate) const TEST: &[Tool] = &[
-    COMPONENTS, MAKE, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, CLANG, VALGRIND, VALKEY, DOCKER, COMPOSE,
+    COMPONENTS, MAKE, CXX, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, CLANG, VALGRIND, VALKEY, DOCKER, COMPOSE,
     MMDEBSTRAP,
 ];
 
 /// What [`crate::steps::NIGHTLY`] needs.
-pub(crate) const NIGHTLY: &[Tool] = &[NIGHTLY_RUST, CARGO_FUZZ];
+pub(crate) const NIGHTLY: &[Tool] = &[CXX];

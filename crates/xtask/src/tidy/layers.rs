@@ -20,7 +20,6 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sim", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
     ("loadgen", &["arqon-client", "arqon-proto", "arqon-scenario", "arqon-shield", "arqon-stack"]),
     ("arqon-differential", &["arqon-presence", "arqon-proto", "arqon-stack"]),
-    // To compare config.toml with the defaults.
     ("xtask", &[]),
 ];
 
@@ -36,7 +35,7 @@ pub(super) fn check(repo: &Repo) -> Findings {
     let mut findings = Vec::new();
     let mut seen = Vec::new();
     for file in repo.files.iter().filter(|file| file.path.ends_with("Cargo.toml")) {
-        // The fuzz targets are a workspace of their own, because they need another toolchain.
+        // The fuzz targets are a workspace of their own, because they are compiled with flags of their own.
         if file.path.starts_with("fuzz/") {
             continue;
         }
