@@ -11,12 +11,17 @@ arqon_verdict arqon_judge(const arqon_event *event) {
   bool changed = false, text = false;
   for (uint32_t i = 0; i < len;) {
     uint8_t c = event->payload.at[i];
+    /* What is escaped in a string of JSON is part of no word, and a quote there ends nothing. */
+    if (event->json && text && c == '\\' && i + 1 < len) {
+      out[i] = c;
+      out[i + 1] = event->payload.at[i + 1];
+      i += 2;
+      continue;
+    }
     uint32_t end = i;
     while (end < len && word(event->payload.at[end])) end++;
     if (end == i) {
-      /* A quote that is not escaped begins or ends a string of JSON. */
-      bool escaped = i > 0 && event->payload.at[i - 1] == '\\';
-      if (c == '"' && !escaped) text = !text;
+      if (c == '"') text = !text;
       out[i++] = c;
       continue;
     }

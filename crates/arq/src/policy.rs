@@ -1,5 +1,6 @@
 //! `arq policy`: what a Shield would do with a module, without a Shield.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +25,7 @@ pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
             let output = output.clone().unwrap_or_else(|| folder.join("policy.wasm"));
             build(folder, &output)?;
             let bytes = read(&output)?;
-            let module = compile(&engine()?, &bytes).map_err(|refused| refused_as(&output, &refused))?;
+            let module = compile(&engine(1)?, &bytes).map_err(|refused| refused_as(&output, &refused))?;
             print_line(format!("{}: {} bytes, {}", output.display(), bytes.len(), module.hash()).as_bytes())
         }
         PolicyCommand::Test(test) => try_cases(test),
@@ -54,8 +55,9 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
-fn engine() -> Result<Engine, Failure> {
-    let config = EngineConfig { instances_max: 4, ..EngineConfig::default() };
+/// With room for so many instances.
+fn engine(instances_max: u32) -> Result<Engine, Failure> {
+    let config = EngineConfig { instances_max, ..EngineConfig::default() };
     Engine::new(config).map_err(|error| Failure::failed(error.to_string()))
 }
 
@@ -157,7 +159,8 @@ fn try_cases(Test { folder, module }: &Test) -> Result<(), Failure> {
         }
     };
     let bytes = wat::parse_bytes(&read(module)?).map_err(|error| wrong(&error.to_string()))?.into_owned();
-    let compiled = compile(&engine()?, &bytes).map_err(|refused| refused_as(module, &refused))?;
+    let compiled =
+        compile(&engine(instances(&cases))?, &bytes).map_err(|refused| refused_as(module, &refused))?;
     let mut policies: Vec<(Tenant, Policy)> = Vec::new();
     let mut failed = 0;
     for case in &cases.case {
@@ -172,6 +175,12 @@ fn try_cases(Test { folder, module }: &Test) -> Result<(), Failure> {
         0 => Ok(()),
         failed => Err(Failure::failed(format!("{failed} of {} cases failed", cases.case.len()))),
     }
+}
+
+/// One for each tenant, and one that is made while another still has its place.
+fn instances(cases: &Cases) -> u32 {
+    let tenants: BTreeSet<&str> = cases.case.iter().map(|case| case.tenant.as_str()).collect();
+    u32::try_from(tenants.len()).unwrap_or(u32::MAX).saturating_add(2)
 }
 
 impl Case {
@@ -189,6 +198,7 @@ impl Case {
             Kind::Publish => EventKind::Publish,
             Kind::Presence => EventKind::Presence,
         };
+        let payload = if kind == EventKind::Connect { &[][..] } else { self.payload.as_bytes() };
         let event = Event {
             kind,
             tenant: &tenant,
@@ -196,8 +206,9 @@ impl Case {
             sender: &self.sender,
             claims: &self.claims,
             headers: &[],
-            payload: self.payload.as_bytes(),
-            json: !self.bytes,
+            payload,
+            // As in the Shield: where there is nothing, there is no JSON.
+            json: !self.bytes && !payload.is_empty(),
             now_ms: self.now_ms,
         };
         let policy = &mut policies[at].1;

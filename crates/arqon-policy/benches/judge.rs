@@ -4,28 +4,14 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
-use arqon_policy::{Engine, EngineConfig, Event, EventKind, Isolation, Limits, Module, Policy, Verdict};
-use arqon_proto::id::{RoomRef, Tenant};
+use arqon_policy::{Engine, EngineConfig, Event, Isolation, Limits, Module, Policy, Verdict};
+use arqon_proto::id::Tenant;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 #[path = "../tests/judging/modules.rs"]
 mod modules;
 
-use modules::{BOTH, module};
-
-fn event<'a>(tenant: &'a Tenant, payload: &'a [u8]) -> Event<'a> {
-    Event {
-        kind: EventKind::Publish,
-        tenant,
-        room: Some(RoomRef::parse("chat.a").expect("a good name")),
-        sender: "ada",
-        claims: "",
-        headers: &[],
-        payload,
-        json: false,
-        now_ms: 0,
-    }
-}
+use modules::{BOTH, event, module};
 
 /// The example, built by clang.
 fn example(engine: &Engine, name: &str) -> Module {
@@ -62,14 +48,14 @@ fn benches(c: &mut Criterion) {
             for isolation in [Isolation::Tenant, Isolation::Message] {
                 let mut policy = Policy::new(empty.clone(), acme.clone(), Limits::default(), isolation);
                 let name = format!("empty, {abi:?}, {what}, isolation {isolation:?}");
-                let event = event(&acme, payload);
+                let event = Event { json: false, ..event(&acme, payload) };
                 c.bench_function(&name, |b| b.iter(|| black_box(policy.judge(&event).verdict.is_ok())));
             }
         }
     }
     let words = example(&engine, "bad_words");
     let mut policy = Policy::new(words, acme.clone(), Limits::default(), Isolation::Tenant);
-    let event = event(&acme, &large);
+    let event = Event { json: false, ..event(&acme, &large) };
     assert_eq!(policy.judge(&event).verdict, Ok(Verdict::Allow), "no such word is in it");
     c.bench_function("ten words in 4 KiB, C", |b| b.iter(|| black_box(policy.judge(&event).verdict.is_ok())));
 }

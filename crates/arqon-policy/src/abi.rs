@@ -8,7 +8,7 @@ use wasmtime::{Memory, Store, TypedFunc};
 use crate::effects::push_printable;
 use crate::event::Event;
 use crate::failure::{BadAnswer, Failure};
-use crate::host::{self, Host, slice};
+use crate::host::{Host, slice};
 use crate::limits::{CODES, Limits, REASON_LEN_MAX};
 use crate::module::{BUFFER, Core, EVALUATE, INITIALIZE};
 use crate::policy::Answer;
@@ -87,6 +87,7 @@ impl CoreInstance {
         let code = u16::from_le_bytes([head[2], head[3]]);
         match head[0] {
             _ if head[1] != 0 => Err(BadAnswer::Malformed.into()),
+            DENY if body.len() > REASON_LEN_MAX => Err(BadAnswer::ReasonTooLong(body.len()).into()),
             DENY => deny(code, std::str::from_utf8(body).map_err(|_| BadAnswer::NotUtf8)?, answer),
             REPLACE if code != 0 => Err(BadAnswer::Malformed.into()),
             REPLACE => replace(body, event, limits, answer),
@@ -126,9 +127,4 @@ pub(crate) fn replace(
     }
     answer.replace().extend_from_slice(payload);
     Ok(())
-}
-
-/// What an error of a call means.
-pub(crate) fn failure(error: &wasmtime::Error, limit: u64) -> Failure {
-    host::failure(error, limit)
 }

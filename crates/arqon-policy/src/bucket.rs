@@ -24,14 +24,31 @@ impl FuelBucket {
     /// # Errors
     /// Milliseconds until there is.
     pub fn check(&mut self, now: Now) -> Result<(), u64> {
+        self.more_than(0, now)
+    }
+
+    /// Whether it is more than half full.
+    ///
+    /// # Errors
+    /// Milliseconds until it is.
+    pub fn check_half(&mut self, now: Now) -> Result<(), u64> {
+        self.more_than(self.per_s as i64 / 2, now)
+    }
+
+    /// Whether nothing is missing that has not come back.
+    pub fn is_full(&mut self, now: Now) -> bool {
+        self.more_than(self.per_s as i64 - 1, now).is_ok()
+    }
+
+    fn more_than(&mut self, wanted: i64, now: Now) -> Result<(), u64> {
         let passed_ms = now.mono_ms.saturating_sub(self.filled_ms);
         let earned = (self.per_s / 1_000).saturating_mul(passed_ms);
         self.filled_ms = self.filled_ms.max(now.mono_ms);
         self.level = self.level.saturating_add_unsigned(earned).min(self.per_s as i64);
-        if self.level > 0 {
+        if self.level > wanted {
             return Ok(());
         }
-        Err(self.level.unsigned_abs().saturating_add(1).div_ceil(self.per_s / 1_000))
+        Err(wanted.abs_diff(self.level).saturating_add(1).div_ceil(self.per_s / 1_000))
     }
 
     /// Takes what a call has used.

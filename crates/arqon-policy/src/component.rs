@@ -17,6 +17,7 @@ mod bindings {
         path: "../../proto/policy",
         world: "policy",
         ownership: Borrowing { duplicate_if_necessary: false },
+        imports: { default: trappable },
     });
 }
 
@@ -37,17 +38,21 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
 impl wit::Host for Host {}
 
 impl wit_host::Host for Host {
-    fn log(&mut self, level: wit_host::Level, message: String) {
+    fn log(&mut self, level: wit_host::Level, message: String) -> wasmtime::Result<()> {
+        self.pay(message.len())?;
         let level = match level {
             wit_host::Level::Debug => Level::Debug,
             wit_host::Level::Info => Level::Info,
             wit_host::Level::Warn => Level::Warn,
         };
         self.effects.log(level, &message);
+        Ok(())
     }
 
-    fn count(&mut self, name: String, delta: u32) {
+    fn count(&mut self, name: String, delta: u32) -> wasmtime::Result<()> {
+        self.pay(name.len())?;
         self.effects.count(&name, delta);
+        Ok(())
     }
 }
 

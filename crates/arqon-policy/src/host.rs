@@ -17,15 +17,39 @@ pub(crate) const NAMESPACE: &str = "arqon";
 pub(crate) struct Host {
     pub(crate) effects: Effects,
     limits: EngineConfig,
+    /// What a component's calls of the host have cost. It cannot be taken from the fuel of the store while that runs, so a call of a
+    /// component may use as much again.
+    owed: u64,
+    owed_max: u64,
 }
 
 impl Host {
     pub(crate) fn store(engine: &Engine) -> Store<Self> {
-        let mut store =
-            Store::new(engine.wasmtime(), Self { effects: Effects::default(), limits: *engine.config() });
+        let host = Self { effects: Effects::default(), limits: *engine.config(), owed: 0, owed_max: 0 };
+        let mut store = Store::new(engine.wasmtime(), host);
         store.limiter(|host| host);
         store
     }
+
+    /// A new call begins, with so much fuel.
+    pub(crate) fn begin(&mut self, fuel: u64) {
+        (self.owed, self.owed_max) = (0, fuel);
+    }
+
+    /// What has to be charged besides the fuel of the store.
+    pub(crate) fn owed(&self) -> u64 {
+        self.owed
+    }
+
+    /// For a call of the host with a text of this length.
+    pub(crate) fn pay(&mut self, len: usize) -> wasmtime::Result<()> {
+        self.owed = self.owed.saturating_add(price(len));
+        if self.owed > self.owed_max { Err(Trap::OutOfFuel.into()) } else { Ok(()) }
+    }
+}
+
+fn price(len: usize) -> u64 {
+    CALL_FUEL + len as u64
 }
 
 /// What is refused here ends the call: a module that could go on would be one that knows its limit.
@@ -62,7 +86,7 @@ fn with_text(
     len: u32,
     take: impl FnOnce(&mut Host, &str),
 ) -> wasmtime::Result<()> {
-    let price = CALL_FUEL + u64::from(len);
+    let price = price(len as usize);
     let left = caller.get_fuel()?;
     caller.set_fuel(left.saturating_sub(price))?;
     if left < price {

@@ -117,7 +117,7 @@ impl Judge {
     #[must_use]
     pub fn new(bindings: Bindings, limits: JudgeLimits) -> Self {
         Self {
-            bindings,
+            bindings: own(&bindings),
             limits,
             tenants: BTreeMap::new(),
             warm: 0,
@@ -159,13 +159,13 @@ impl Judge {
     /// Puts other policies in force: the next event is judged by these alone. Instances of a module that stays under its name
     /// stay warm; all others are given back.
     pub fn exchange(&mut self, bindings: Bindings) {
-        self.bindings = bindings;
+        self.bindings = own(&bindings);
         for practice in self.tenants.values_mut() {
             practice
                 .at_work
                 .retain(|one| self.bindings.iter().any(|new| new.name == one.name && one.policy.fits(new)));
         }
-        self.tenants.retain(|_, practice| !practice.at_work.is_empty());
+        // Who has nothing at work any more may still have debts: the next look at who is quiet decides.
         self.warm = self.tenants.values().map(Practice::warm).sum();
     }
 
@@ -229,29 +229,25 @@ impl Judge {
         now: Now,
         note: &mut dyn FnMut(&Step<'_>),
     ) -> Ruling {
-        self.make_place(event.tenant);
-        let Self { tenants, limits, reason, nothing, warm, next, sweep_at, .. } = self;
-        if !tenants.contains_key(event.tenant) {
-            if tenants.len() >= *sweep_at {
-                // Their buckets are full again and no suspension lasts that long: nothing is forgotten that counts.
-                let quiet_ms = now.mono_ms.saturating_sub(QUIET_MS.max(limits.breaker.max_ms));
-                tenants.retain(|_, one| one.asked_ms > quiet_ms);
-                *warm = tenants.values().map(Practice::warm).sum();
-                *sweep_at = TENANTS_KEPT.max(2 * tenants.len());
-            }
-            let fuel = FuelBucket::new(limits.tenant_fuel_per_s, now);
-            let practice = Practice { fuel, at_work: Vec::new(), asked_ms: now.mono_ms };
-            tenants.insert(event.tenant.clone(), practice);
+        if self.tenants.len() >= self.sweep_at && !self.tenants.contains_key(event.tenant) {
+            self.forget_quiet(now);
         }
-        let Some(practice) = tenants.get_mut(event.tenant) else { return Ruling::Allow };
+        let Self { tenants, limits, reason, nothing, warm, next, .. } = self;
+        let new = || Practice::new(limits, now);
+        let practice = tenants.entry(event.tenant.clone()).or_insert_with(new);
         practice.asked_ms = now.mono_ms;
         let at = practice.place_of(binding, event.tenant);
         let (fuel, AtWork { policy, breaker, .. }) = (&mut practice.fuel, &mut practice.at_work[at]);
-
-        if let Some(failure) = held_back(fuel, breaker, now) {
+        if let Some(failure) = held_back(binding.mode, fuel, breaker, now) {
             note(&Step { binding, verdict: Err(&failure), fuel: 0, suspended: false, effects: nothing });
             return failed(binding, &failure, reason);
         }
+        // Nobody has to make place for an instance that is there, or not needed.
+        if !policy.is_warm() {
+            *warm -= give_back(tenants, event.tenant, *warm, limits.warm_max);
+        }
+        let practice = tenants.entry(event.tenant.clone()).or_insert_with(new);
+        let (fuel, AtWork { policy, breaker, .. }) = (&mut practice.fuel, &mut practice.at_work[at]);
         let was_warm = policy.is_warm();
         let Judged { verdict, fuel: used, effects } = policy.judge(event);
         fuel.charge(used);
@@ -284,24 +280,48 @@ impl Judge {
         ruling
     }
 
-    /// Gives back the instances of who was quiet longest, if there is no place left for one more.
-    fn make_place(&mut self, wanted: &Tenant) {
-        while self.warm >= self.limits.warm_max.max(1) {
-            let others = self.tenants.iter_mut().filter(|(tenant, one)| *tenant != wanted && one.warm() > 0);
-            let Some((_, quiet)) = others.min_by_key(|(_, one)| one.asked_ms) else { return };
-            self.warm -= quiet.warm();
-            quiet.at_work.iter_mut().for_each(|one| one.policy.cool());
-        }
+    /// Forgets who was not heard of lately and owes nothing. No suspension lasts that long.
+    fn forget_quiet(&mut self, now: Now) {
+        let quiet_ms = now.mono_ms.saturating_sub(QUIET_MS.max(self.limits.breaker.max_ms));
+        self.tenants.retain(|_, one| one.asked_ms > quiet_ms || !one.fuel.is_full(now));
+        self.warm = self.tenants.values().map(Practice::warm).sum();
+        self.sweep_at = TENANTS_KEPT.max(2 * self.tenants.len());
     }
 }
 
-/// Why a policy is not run at all, if so.
-fn held_back(fuel: &mut FuelBucket, breaker: &Breaker, now: Now) -> Option<Failure> {
+/// Gives back the instances of who was quiet longest, if there is no place left for one more. Returns how many.
+fn give_back(
+    tenants: &mut BTreeMap<Tenant, Practice>,
+    wanted: &Tenant,
+    warm: usize,
+    warm_max: usize,
+) -> usize {
+    let mut given = 0;
+    while warm - given >= warm_max.max(1) {
+        let others = tenants.iter_mut().filter(|(tenant, one)| *tenant != wanted && one.warm() > 0);
+        let Some((_, quiet)) = others.min_by_key(|(_, one)| one.asked_ms) else { break };
+        given += quiet.warm();
+        quiet.at_work.iter_mut().for_each(|one| one.policy.cool());
+    }
+    given
+}
+
+/// A list of its own, so that shards do not count the references of one.
+fn own(bindings: &Bindings) -> Bindings {
+    bindings.iter().cloned().collect()
+}
+
+/// Why a policy is not run at all, if so. What only looks on leaves half of the fuel to those that decide.
+fn held_back(mode: Mode, fuel: &mut FuelBucket, breaker: &Breaker, now: Now) -> Option<Failure> {
     if let Err(suspended) = breaker.check(now) {
         let (retry_after_ms, last) = (suspended.retry_after_ms, suspended.last);
         return Some(Failure::Suspended { retry_after_ms, last });
     }
-    fuel.check(now).err().map(|retry_after_ms| Failure::Budget { retry_after_ms })
+    let checked = match mode {
+        Mode::Enforce => fuel.check(now),
+        Mode::Shadow => fuel.check_half(now),
+    };
+    checked.err().map(|retry_after_ms| Failure::Budget { retry_after_ms })
 }
 
 /// Whatever goes wrong denies, if the policy decides anything.
@@ -322,6 +342,11 @@ fn failed(binding: &Binding, failure: &Failure, reason: &mut String) -> Ruling {
 }
 
 impl Practice {
+    fn new(limits: &JudgeLimits, now: Now) -> Self {
+        let fuel = FuelBucket::new(limits.tenant_fuel_per_s, now);
+        Self { fuel, at_work: Vec::new(), asked_ms: now.mono_ms }
+    }
+
     fn warm(&self) -> usize {
         self.at_work.iter().filter(|one| one.policy.is_warm()).count()
     }

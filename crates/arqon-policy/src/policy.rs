@@ -6,13 +6,13 @@ use wasmtime::Store;
 
 use arqon_proto::id::Tenant;
 
-use crate::abi::{self, CoreInstance};
+use crate::abi::CoreInstance;
 use crate::binding::Binding;
 use crate::component::ComponentInstance;
 use crate::effects::Effects;
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::limits::Limits;
 use crate::module::{Kind, Module};
 use crate::refused::Refused;
@@ -64,6 +64,10 @@ pub struct Policy {
     answer: Answer,
     effects: Effects,
 }
+
+/// Fuel that an instance costs besides what its own code uses: about the time that the host takes to make it and to clean its place up
+/// again. Who fails on every second call would otherwise be charged for half of what it costs.
+const MAKING: u64 = 30_000;
 
 struct Warm {
     store: Store<Host>,
@@ -131,7 +135,7 @@ impl Policy {
 
     /// Gives the instance back, and with it all state that the module kept.
     pub fn cool(&mut self) {
-        self.warm = None;
+        (self.warm, self.answer, self.effects) = (None, Answer::default(), Effects::default());
     }
 
     /// Judges an event. After a failure, and after `calls_max` calls, the next event meets a new instance.
@@ -158,7 +162,7 @@ impl Policy {
         let limit = self.limits.fuel(event.bytes());
         let result = self.call(&mut warm, event, limit);
         let left = warm.store.get_fuel().unwrap_or(0);
-        spent += limit.saturating_sub(left);
+        spent += limit.saturating_sub(left) + warm.store.data().owed();
         std::mem::swap(&mut self.effects, &mut warm.store.data_mut().effects);
         warm.calls += 1;
         // State survives a trap: who failed starts anew.
@@ -177,12 +181,13 @@ impl Policy {
             Instance::Core(core) => core.call(store, event, limits, answer),
             Instance::Component(component) => component.call(store, event, limits, answer),
         };
-        called.map_err(|error| abi::failure(&error, fuel))
+        called.map_err(|error| host::failure(&error, fuel))
     }
 
     fn ready(&self, store: &mut Store<Host>, fuel: u64) -> Result<(), Failure> {
+        store.data_mut().begin(fuel);
         store.set_epoch_deadline(self.limits.deadline_ticks);
-        store.set_fuel(fuel).map_err(|error| abi::failure(&error, fuel))
+        store.set_fuel(fuel).map_err(|error| host::failure(&error, fuel))
     }
 
     /// A new instance, and the fuel it took.
@@ -196,9 +201,9 @@ impl Policy {
                 Kind::Core(core) => CoreInstance::start(core, &mut store).map(Instance::Core),
                 Kind::Component(pre) => ComponentInstance::start(pre, &mut store).map(Instance::Component),
             };
-            made.map_err(|error| abi::failure(&error, limit))
+            made.map_err(|error| host::failure(&error, limit))
         });
-        let spent = limit.saturating_sub(store.get_fuel().unwrap_or(0));
+        let spent = MAKING + limit.saturating_sub(store.get_fuel().unwrap_or(0)) + store.data().owed();
         (made.map(|instance| Warm { store, instance, calls: 0 }), spent)
     }
 }

@@ -161,6 +161,13 @@ fn floods_of_lines_are_bounded_and_paid_for() {
         let judged = policy.judge(&event(&acme, b"1"));
         assert_eq!((judged.effects.logs().count(), judged.effects.dropped()), (16, 84), "{abi:?}");
     }
+    // Long lines cost what copying them takes, whoever calls.
+    let long = "(loop $l (call $log (i32.const 1) (i32.const 4096) (i32.const 60000))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $l (i32.lt_u (local.get $i) (i32.const 4)))) (call $allow)";
+    for abi in BOTH {
+        assert_eq!(failure(abi, long).kind(), FailureKind::Fuel, "{abi:?}");
+    }
     let forever = "(loop $l (call $log (i32.const 1) (i32.const 16) (i32.const 11)) (br $l)) unreachable";
     for abi in BOTH {
         assert_eq!(failure(abi, forever).kind(), FailureKind::Fuel, "{abi:?}");

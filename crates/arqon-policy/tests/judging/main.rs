@@ -1,14 +1,13 @@
 //! What a module may do, and what becomes of it: everything as a core module and as a component.
 
+mod allocations;
 mod hostile;
 mod modules;
 mod order;
 
-use arqon_policy::{
-    Engine, EngineConfig, Event, EventKind, Isolation, Judged, Level, Limits, Policy, Verdict,
-};
-use arqon_proto::id::{RoomRef, Tenant};
-use modules::{Abi, BOTH, module};
+use arqon_policy::{Engine, EngineConfig, Isolation, Judged, Level, Limits, Policy, Verdict};
+use arqon_proto::id::Tenant;
+use modules::{Abi, BOTH, event, module};
 
 fn tenant(name: &str) -> Tenant {
     Tenant::parse(name).expect("a good name")
@@ -17,21 +16,6 @@ fn tenant(name: &str) -> Tenant {
 fn engine() -> Engine {
     let config = EngineConfig { instances_max: 8, ..EngineConfig::default() };
     Engine::new(config).expect("enough address space")
-}
-
-/// A JSON publication.
-fn event<'a>(tenant: &'a Tenant, payload: &'a [u8]) -> Event<'a> {
-    Event {
-        kind: EventKind::Publish,
-        tenant,
-        room: Some(RoomRef::parse("chat.a").expect("a good name")),
-        sender: "ada",
-        claims: "",
-        headers: &[],
-        payload,
-        json: true,
-        now_ms: 0,
-    }
 }
 
 fn policy(abi: Abi, body: &str) -> Policy {

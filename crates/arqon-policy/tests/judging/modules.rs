@@ -1,6 +1,7 @@
-//! Modules for tests: one body, as a core module and as a component.
+//! Modules for tests and benches: one body, as a core module and as a component; and the event that they judge.
 
-use arqon_policy::{Engine, Module};
+use arqon_policy::{Engine, Event, EventKind, Module};
+use arqon_proto::id::{RoomRef, Tenant};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -110,4 +111,19 @@ fn component(mut core: Vec<u8>) -> Vec<u8> {
 /// Compiled.
 pub(crate) fn module(engine: &Engine, abi: Abi, body: &str) -> Module {
     Module::compile(engine, &wasm(abi, body)).expect("a good module")
+}
+
+/// A JSON publication.
+pub(crate) fn event<'a>(tenant: &'a Tenant, payload: &'a [u8]) -> Event<'a> {
+    Event {
+        kind: EventKind::Publish,
+        tenant,
+        room: Some(RoomRef::parse("chat.a").expect("a good name")),
+        sender: "ada",
+        claims: "",
+        headers: &[],
+        payload,
+        json: true,
+        now_ms: 0,
+    }
 }

@@ -12,18 +12,18 @@ use arqon_proto::time::Now;
 use super::modules::{Abi, BOTH, module};
 use super::{COUNTS_CALLS, engine, event, tenant};
 
-const ALLOW: &str = "(call $allow)";
+pub(crate) const ALLOW: &str = "(call $allow)";
 const DENY: &str = "(call $deny (i32.const 1234) (i32.const 16) (i32.const 11))";
-const REPLACE: &str = "(call $replace (i32.const 80) (i32.const 7))";
+pub(crate) const REPLACE: &str = "(call $replace (i32.const 80) (i32.const 7))";
 const TRAP: &str = "unreachable";
 /// Denies what is longer than a byte.
 const SHORT: &str = "(if (i32.gt_u (local.get $n) (i32.const 1)) (then (return (call $deny (i32.const 1500) (i32.const 16) (i32.const 11))))) (call $allow)";
 
-fn at(mono_ms: u64) -> Now {
+pub(crate) fn at(mono_ms: u64) -> Now {
     Now { mono_ms, wall_ms: 0 }
 }
 
-fn bind(name: &str, module: Module) -> Binding {
+pub(crate) fn bind(name: &str, module: Module) -> Binding {
     Binding {
         name: name.into(),
         version: "1".into(),
@@ -147,6 +147,34 @@ fn who_uses_too_much_fuel_waits_and_nobody_else_does() {
     assert!(ask(&mut all, &event(&acme, b"1"), at(0)).0.starts_with(&denied));
     assert_eq!(ask(&mut all, &event(&globex, b"1"), at(0)).0, "allow");
     assert_eq!(ask(&mut all, &event(&acme, b"1"), at(500)).0, "allow", "half a second later there is some");
+}
+
+#[test]
+fn who_only_looks_on_leaves_fuel_to_those_that_decide() {
+    let (engine, acme) = (engine(), tenant("acme"));
+    let limits = JudgeLimits { tenant_fuel_per_s: 10_000_000, ..JudgeLimits::default() };
+    let mut burns = bind("burns", module(&engine, Abi::Core, "(loop $l (br $l)) unreachable"));
+    burns.mode = Mode::Shadow;
+    burns.limits.fuel_base = 4_000_000;
+    let mut all = Judge::new(vec![burns, bind("good", module(&engine, Abi::Core, ALLOW))].into(), limits);
+    for _ in 0..100 {
+        let (outcome, asked) = ask(&mut all, &event(&acme, b"1"), at(0));
+        assert_eq!((outcome.as_str(), asked.len()), ("allow", 2));
+    }
+}
+
+#[test]
+fn debts_outlive_an_exchange() {
+    let (engine, acme) = (engine(), tenant("acme"));
+    let limits = JudgeLimits { tenant_fuel_per_s: 100_000, ..JudgeLimits::default() };
+    let burns = || Arc::from([bind("burns", module(&engine, Abi::Core, "(loop $l (br $l)) unreachable"))]);
+    let mut all = Judge::new(burns(), limits);
+    let fuel = format!("burns {} None", FailureKind::Fuel.code());
+    assert_eq!(ask(&mut all, &event(&acme, b"1"), at(0)).0, fuel);
+    all.exchange(Arc::from([]));
+    all.exchange(burns());
+    let budget = format!("burns {} Some(", FailureKind::Budget.code());
+    assert!(ask(&mut all, &event(&acme, b"1"), at(0)).0.starts_with(&budget));
 }
 
 #[test]

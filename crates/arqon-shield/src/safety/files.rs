@@ -33,7 +33,7 @@ pub struct Loader {
 pub struct Loaded {
     /// In the order of the file.
     pub bindings: Bindings,
-    /// What is left out, because it is missing or no good, and not required.
+    /// What is missing or no good, and not required: left out, or still what it was before.
     pub missing: Vec<PolicyError>,
 }
 
@@ -74,7 +74,7 @@ impl Loader {
     pub fn read(&self, base: &Path, before: &Bindings) -> Result<Loaded, PolicyError> {
         let (mut bindings, mut missing) = (Vec::new(), Vec::new());
         for rule in &self.config.policies {
-            match self.binding(rule, base, before) {
+            match self.binding(rule, base, before, &bindings) {
                 Ok(binding) => bindings.push(binding),
                 Err(why) => {
                     let (name, file) = (rule.name.clone(), rule.file.display().to_string());
@@ -82,6 +82,8 @@ impl Loader {
                     if rule.required {
                         return Err(error);
                     }
+                    // One that has judged goes on: a file that is no good replaces nothing.
+                    bindings.extend(before.iter().find(|one| *one.name == *rule.name).cloned());
                     missing.push(error);
                 }
             }
@@ -89,14 +91,20 @@ impl Loader {
         Ok(Loaded { bindings: bindings.into(), missing })
     }
 
-    fn binding(&self, rule: &PolicyRule, base: &Path, before: &Bindings) -> Result<Binding, String> {
+    fn binding(
+        &self,
+        rule: &PolicyRule,
+        base: &Path,
+        before: &Bindings,
+        read: &[Binding],
+    ) -> Result<Binding, String> {
         let mut bytes = fs::read(base.join(&rule.file)).map_err(|error| error.to_string())?;
         if rule.file.extension().is_some_and(|extension| extension == "wat") {
             bytes = wat::parse_bytes(&bytes).map_err(|error| error.to_string())?.into_owned();
         }
         let limits = self.limits();
         let hash = Hash::of(&bytes);
-        let known = before.iter().find(|one| one.module.hash() == hash);
+        let known = before.iter().chain(read).find(|one| one.module.hash() == hash);
         let module = match known {
             Some(known) => known.module.clone(),
             None => self.compile(&bytes, limits).map_err(|refused| refused.to_string())?,

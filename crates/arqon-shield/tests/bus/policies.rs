@@ -10,6 +10,8 @@ use arqon_policy::{
 use arqon_proto::code::ErrorCode;
 use arqon_proto::grant::Pattern;
 use arqon_proto::message::{Encoding, Payload, ServerBody};
+use arqon_shield::config::Config;
+use arqon_shield::safety;
 
 use super::harness::{Bus, Client, config, in_local_set};
 
@@ -29,16 +31,19 @@ fn engine() -> Engine {
     Engine::new(config).expect("enough address space")
 }
 
-fn bind(engine: &Engine, body: &str, kinds: &[EventKind]) -> Binding {
-    let text = format!(
+fn wat(body: &str) -> String {
+    format!(
         "(module (memory (export \"memory\") 1) (func (export \"arqon_abi_v1\"))
          (func (export \"arqon_buffer\") (param i32) (result i32) (i32.const 1024))
          (func (export \"arqon_evaluate\") (param i32 i32) (result i64) {body}))"
-    );
+    )
+}
+
+fn bind(engine: &Engine, body: &str, kinds: &[EventKind]) -> Binding {
     Binding {
         name: "test".into(),
         version: "1".into(),
-        module: Module::compile(engine, &wat::parse_str(text).expect("WAT")).expect("a good module"),
+        module: Module::compile(engine, &wat::parse_str(wat(body)).expect("WAT")).expect("a good module"),
         tenant: TenantPattern::Any,
         rooms: Pattern::parse(">").expect("a pattern"),
         kinds: kinds.to_vec(),
@@ -47,6 +52,23 @@ fn bind(engine: &Engine, body: &str, kinds: &[EventKind]) -> Binding {
         asks: Asks::default(),
         limits: Limits::default(),
     }
+}
+
+#[test]
+fn a_file_that_becomes_bad_replaces_nothing_even_if_it_is_not_required() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |text: &str| std::fs::write(folder.path().join("one.wat"), text).expect("a file");
+    write(&wat(ALLOW));
+    let text = "[[policies]]\nname = \"one\"\nfile = \"one.wat\"\nrequired = false\n";
+    let config = Config::parse(text, "config.toml").expect("a good config");
+    let (loader, first) = safety::load(&config, folder.path()).expect("it loads").expect("a policy");
+    write("no module");
+    let second = loader.read(folder.path(), &first.bindings).expect("it is not required");
+    let hash = |loaded: &safety::Loaded| loaded.bindings.first().map(|one| one.module.hash());
+    assert_eq!(hash(&second), hash(&first), "it goes on to judge");
+    assert_eq!(second.missing.len(), 1, "and the Shield says that it is degraded");
+    let afresh = safety::load(&config, folder.path()).expect("it is not required").expect("a table");
+    assert!(afresh.1.bindings.is_empty());
 }
 
 async fn heard(client: &mut Client) -> String {
