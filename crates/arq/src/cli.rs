@@ -217,6 +217,15 @@ pub(crate) struct Access {
     /// File that holds the token, so that it is in no process list
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// For wss://: file of the certificates (PEM) that may sign that of the bus [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// For wss://: file of the certificate (PEM) to show, for a bus that asks for one
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// File of the key (PEM) of --cert-file
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

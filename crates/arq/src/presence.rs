@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use arqon_client::{Connection, Event, RequestError, SubscribeOptions};
+use arqon_client::{Connection, Event, RequestError, SubscribeOptions, Wire};
 use arqon_proto::message::{PresenceState, ServerBody, Watch};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use crate::cli::Presence;
 use crate::failure::Failure;
@@ -38,7 +37,7 @@ struct Seen {
 }
 
 impl Seen {
-    async fn read(&mut self, connection: &mut Connection<TcpStream>) -> Result<(), Failure> {
+    async fn read(&mut self, connection: &mut Connection<Wire>) -> Result<(), Failure> {
         loop {
             match connection.next().await {
                 Event::Push(frame) => match frame.view().body {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use arqon_client::{Backoff, Closed, Connection, Event, Frame, Next, RequestError, SubscribeOptions};
+use arqon_client::{Backoff, Closed, Connection, Event, Frame, Next, RequestError, SubscribeOptions, Wire};
 use arqon_proto::message::{ServerBody, Watch};
-use tokio::net::TcpStream;
 
 use crate::cli::Subscribe;
 use crate::failure::Failure;
@@ -39,7 +38,7 @@ struct Listener<'a> {
     track: Option<String>,
     /// Publications still to come.
     left: u64,
-    connection: Option<Connection<TcpStream>>,
+    connection: Option<Connection<Wire>>,
 }
 
 impl Listener<'_> {
@@ -56,11 +55,7 @@ impl Listener<'_> {
         Ok(())
     }
 
-    async fn come_back(
-        &self,
-        closed: Closed,
-        backoff: &mut Backoff,
-    ) -> Result<Connection<TcpStream>, Failure> {
+    async fn come_back(&self, closed: Closed, backoff: &mut Backoff) -> Result<Connection<Wire>, Failure> {
         let mut advice = backoff.after_close(&closed, machine::random()?);
         let mut failure = Failure::from(RequestError::Closed(closed));
         loop {
@@ -78,7 +73,7 @@ impl Listener<'_> {
         }
     }
 
-    async fn open(&self) -> Result<Connection<TcpStream>, Failure> {
+    async fn open(&self) -> Result<Connection<Wire>, Failure> {
         // Looked up each time: a dev bus that was started again has another token, perhaps another port.
         let place = Place::find(&self.args.access, &RuntimeDir::of_user())?;
         let (mut connection, _) = place.open().await?;
@@ -94,7 +89,7 @@ impl Listener<'_> {
     }
 
     /// Prints until the connection ends, or `None` once everything asked for was heard.
-    async fn hear(&mut self, connection: Connection<TcpStream>) -> Result<Option<Closed>, Failure> {
+    async fn hear(&mut self, connection: Connection<Wire>) -> Result<Option<Closed>, Failure> {
         let connection = self.connection.insert(connection);
         while self.left > 0 {
             match connection.next().await {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use arqon_client::{Connection, Opened, Options, Target};
-use tokio::net::TcpStream;
+use arqon_client::{Connection, DialError, Opened, Options, Target, TlsFiles, Trust, Wire};
 
 use crate::auth::given_token;
 use crate::cli::Access;
@@ -19,6 +18,7 @@ pub(crate) struct Place {
     /// As the user or the dev bus gave it, for messages.
     pub(crate) url: String,
     target: Target,
+    trust: Option<Trust>,
     token: String,
     dev_bus: bool,
 }
@@ -37,11 +37,12 @@ impl Place {
         };
         let parsed = Target::parse(&url);
         let target = parsed.map_err(|error| Failure::new(Exit::Usage, format!("{url}: {error}")))?;
-        Ok(Self { url, target, token, dev_bus: access.url.is_none() })
+        let trust = trust(&target, access)?;
+        Ok(Self { url, target, trust, token, dev_bus: access.url.is_none() })
     }
 
     /// Connects, upgrades and opens the session.
-    pub(crate) async fn open(&self) -> Result<(Connection<TcpStream>, Opened), Failure> {
+    pub(crate) async fn open(&self) -> Result<(Connection<Wire>, Opened), Failure> {
         let stream = self.stream().await?;
         let options = Options {
             client: Some(concat!("arq/", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -53,13 +54,12 @@ impl Place {
         Ok((connection, session))
     }
 
-    async fn stream(&self) -> Result<TcpStream, Failure> {
-        let connecting = TcpStream::connect((self.target.host.as_str(), self.target.port));
-        let error = match tokio::time::timeout(CONNECT_WITHIN, connecting).await {
-            Ok(Ok(stream)) => {
-                // A command is one small frame: nothing to gain by waiting for more.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
+    async fn stream(&self) -> Result<Wire, Failure> {
+        let error = match tokio::time::timeout(CONNECT_WITHIN, self.target.dial(self.trust.as_ref())).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error @ DialError::Tls(_))) => {
+                let advice = "check that --ca-file holds the authority of its certificate, and whether it asks for --cert-file";
+                return Err(Failure::new(Exit::Unreachable, format!("{}: {error}; {advice}", self.url)));
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {CONNECT_WITHIN:?}"),
@@ -73,10 +73,16 @@ impl Place {
     }
 }
 
+fn trust(target: &Target, access: &Access) -> Result<Option<Trust>, Failure> {
+    let identity = access.cert_file.clone().zip(access.key_file.clone());
+    let files = TlsFiles { ca: access.ca_file.clone(), identity };
+    target.trust(&files).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+}
+
 const URL_WITHOUT_TOKEN: &str = "--url needs --token or --token-file: make one with `arq auth gen`, or leave both out to talk to the dev bus";
 
 /// Closes politely; a bus that does not answer is left.
-pub(crate) async fn close(mut connection: Connection<TcpStream>) {
+pub(crate) async fn close(mut connection: Connection<Wire>) {
     let _ = tokio::time::timeout(Duration::from_secs(1), connection.close()).await;
 }
 
@@ -100,9 +106,13 @@ mod tests {
         let url = Some("ws://bus.example".to_owned());
         expect!["Usage: --url needs --token or --token-file: make one with `arq auth gen`, or leave both out to talk to the dev bus"]
             .assert_eq(&find(&Access { url, ..Access::default() }));
-        let secure =
-            Access { url: Some("wss://bus".to_owned()), token: Some("t".to_owned()), token_file: None };
-        expect!["Usage: wss://bus: wss is not supported yet: use ws, with TLS ended by a proxy"]
+        let secure = Access {
+            url: Some("wss://bus".to_owned()),
+            token: Some("t".to_owned()),
+            ca_file: Some("no/such.pem".into()),
+            ..Access::default()
+        };
+        expect!["Usage: no/such.pem: I/O error: No such file or directory (os error 2)"]
             .assert_eq(&find(&secure));
     }
 }

@@ -73,9 +73,9 @@ fn a_wrong_command_line_exits_2() {
     check(
         &["sub", "lobby", "--token", "t", "--url", "http://127.0.0.1:1"],
         &expect![[r#"
-        exit 2
-        arq: http://127.0.0.1:1: the scheme must be ws
-    "#]],
+            exit 2
+            arq: http://127.0.0.1:1: the scheme must be ws or wss
+        "#]],
     );
     check(
         &["auth", "gen", "--sub", "ann", "--can", "fly"],

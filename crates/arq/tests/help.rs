@@ -96,64 +96,76 @@ fn help_of_pub_and_sub() {
     check(
         &["pub", "--help"],
         &expect![[r#"
-        exit 0
-        Publish to a room and wait until the bus has taken it
+            exit 0
+            Publish to a room and wait until the bus has taken it
 
-        Usage: arq pub [OPTIONS] <ROOM> <DATA>
+            Usage: arq pub [OPTIONS] <ROOM> <DATA>
 
-        Arguments:
-          <ROOM>  The room
-          <DATA>  The content: sent as JSON if it is JSON, else as a JSON string
+            Arguments:
+              <ROOM>  The room
+              <DATA>  The content: sent as JSON if it is JSON, else as a JSON string
 
-        Options:
-              --msg-id <ID>        A retry with the same id is delivered once
-              --url <URL>          Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
-              --token <TOKEN>      The token [default: that of the running dev bus]
-              --token-file <FILE>  File that holds the token, so that it is in no process list
-          -h, --help               Print help
-    "#]],
+            Options:
+                  --msg-id <ID>        A retry with the same id is delivered once
+                  --url <URL>          Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
+                  --token <TOKEN>      The token [default: that of the running dev bus]
+                  --token-file <FILE>  File that holds the token, so that it is in no process list
+                  --ca-file <FILE>     For wss://: file of the certificates (PEM) that may sign that of the bus [default: those of the system]
+                  --cert-file <FILE>   For wss://: file of the certificate (PEM) to show, for a bus that asks for one
+                  --key-file <FILE>    File of the key (PEM) of --cert-file
+              -h, --help               Print help
+        "#]],
     );
     check(
         &["sub", "--help"],
         &expect![[r#"
-        exit 0
-        Subscribe to rooms and print what arrives, one line each, until Ctrl-C
+            exit 0
+            Subscribe to rooms and print what arrives, one line each, until Ctrl-C
 
-        Usage: arq sub [OPTIONS] <ROOM>...
+            Usage: arq sub [OPTIONS] <ROOM>...
 
-        Arguments:
-          <ROOM>...
-                  The rooms
+            Arguments:
+              <ROOM>...
+                      The rooms
 
-        Options:
-              --watch <WHAT>
-                  Also print who comes and goes
+            Options:
+                  --watch <WHAT>
+                      Also print who comes and goes
 
-                  Possible values:
-                  - names:  Names and metadata
-                  - counts: Numbers only
+                      Possible values:
+                      - names:  Names and metadata
+                      - counts: Numbers only
 
-              --track <META>
-                  Appear in the presence of the rooms, with this JSON as metadata
+                  --track <META>
+                      Appear in the presence of the rooms, with this JSON as metadata
 
-              --count <N>
-                  End after this many publications
+                  --count <N>
+                      End after this many publications
 
-              --json
-                  Print the frames of the protocol as they came, one JSON object a line
+                  --json
+                      Print the frames of the protocol as they came, one JSON object a line
 
-              --url <URL>
-                  Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
+                  --url <URL>
+                      Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
 
-              --token <TOKEN>
-                  The token [default: that of the running dev bus]
+                  --token <TOKEN>
+                      The token [default: that of the running dev bus]
 
-              --token-file <FILE>
-                  File that holds the token, so that it is in no process list
+                  --token-file <FILE>
+                      File that holds the token, so that it is in no process list
 
-          -h, --help
-                  Print help (see a summary with '-h')
-    "#]],
+                  --ca-file <FILE>
+                      For wss://: file of the certificates (PEM) that may sign that of the bus [default: those of the system]
+
+                  --cert-file <FILE>
+                      For wss://: file of the certificate (PEM) to show, for a bus that asks for one
+
+                  --key-file <FILE>
+                      File of the key (PEM) of --cert-file
+
+              -h, --help
+                      Print help (see a summary with '-h')
+        "#]],
     );
 }
 
@@ -162,21 +174,24 @@ fn help_of_the_others() {
     check(
         &["presence", "--help"],
         &expect![[r#"
-        exit 0
-        Print who is in a room
+            exit 0
+            Print who is in a room
 
-        Usage: arq presence [OPTIONS] <ROOM>
+            Usage: arq presence [OPTIONS] <ROOM>
 
-        Arguments:
-          <ROOM>  The room
+            Arguments:
+              <ROOM>  The room
 
-        Options:
-              --json               Print one line {"room","members":[{"user","metas":[{"session","meta"}]}]}
-              --url <URL>          Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
-              --token <TOKEN>      The token [default: that of the running dev bus]
-              --token-file <FILE>  File that holds the token, so that it is in no process list
-          -h, --help               Print help
-    "#]],
+            Options:
+                  --json               Print one line {"room","members":[{"user","metas":[{"session","meta"}]}]}
+                  --url <URL>          Where clients connect, such as ws://127.0.0.1:7320 [default: the running dev bus]
+                  --token <TOKEN>      The token [default: that of the running dev bus]
+                  --token-file <FILE>  File that holds the token, so that it is in no process list
+                  --ca-file <FILE>     For wss://: file of the certificates (PEM) that may sign that of the bus [default: those of the system]
+                  --cert-file <FILE>   For wss://: file of the certificate (PEM) to show, for a bus that asks for one
+                  --key-file <FILE>    File of the key (PEM) of --cert-file
+              -h, --help               Print help
+        "#]],
     );
     check(
         &["status", "--help"],

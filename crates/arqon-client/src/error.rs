@@ -12,14 +12,11 @@ use crate::event::{Closed, Frame};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// It cannot be read.
-    #[error("not a URL of the form ws://host:port")]
+    #[error("not a URL of the form ws://host:port or wss://host:port")]
     Malformed,
-    /// The scheme is not `ws`.
-    #[error("the scheme must be ws")]
+    /// The scheme is neither `ws` nor `wss`.
+    #[error("the scheme must be ws or wss")]
     Scheme,
-    /// The scheme is `wss`.
-    #[error("wss is not supported yet: use ws, with TLS ended by a proxy")]
-    Tls,
     /// It carries a user name or a query, where secrets would leak into logs.
     #[error("a URL with a user name or a query is refused: tokens never travel in the URL")]
     Extra,

@@ -4,7 +4,8 @@
 //! simulator drives) and draws no randomness of its own; the WebSocket itself is tokio-tungstenite, so that the Shield's
 //! own framing always meets another implementation.
 //!
-//! - [`Options`] say where to, in which encoding and with which token; [`Target`] parses a `ws://` URL.
+//! - [`Options`] say where to, in which encoding and with which token; [`Target`] parses a `ws://` or
+//!   `wss://` URL, and [`Target::dial`] connects to it.
 //! - [`Connection::open`] upgrades any stream: a tokio or a simulated TCP stream, a duplex pipe.
 //! - [`Connection::connect`] opens the session; [`Connection::subscribe`], [`Connection::publish`] and the like each
 //!   send one command and await its reply, while what arrives in between is kept, in order and bounded.
@@ -17,6 +18,7 @@
 
 mod backoff;
 mod connection;
+mod dial;
 mod error;
 mod event;
 mod options;
@@ -26,6 +28,7 @@ mod wire;
 
 pub use backoff::{Backoff, Next};
 pub use connection::Connection;
+pub use dial::{DialError, TlsFiles, Trust, TrustError, Wire};
 pub use error::{OpenError, Refusal, RequestError, SendError, UrlError};
 pub use event::{Cause, Closed, Event, Frame, Unreadable};
 pub use options::{Carrier, Options, Target};

@@ -96,12 +96,14 @@ impl fmt::Debug for Options {
     }
 }
 
-/// A parsed `ws://` URL.
+/// A parsed `ws://` or `wss://` URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Name or address, an IPv6 address without its brackets.
     pub host: String,
-    /// Port, 80 if the URL names none.
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+    /// Port, 80 or with TLS 443 if the URL names none.
     pub port: u16,
     /// As the `Host` header wants it.
     pub authority: String,
@@ -110,17 +112,17 @@ pub struct Target {
 }
 
 impl Target {
-    /// Parses `ws://host[:port][/path]`.
+    /// Parses `ws://host[:port][/path]` and the same with `wss`.
     ///
     /// # Errors
-    /// Refuses other schemes (TLS is the business of a proxy so far), user names, queries and what is no URL.
+    /// Refuses other schemes, user names, queries and what is no URL.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         let uri: Uri = url.parse().map_err(|_| UrlError::Malformed)?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(UrlError::Tls),
+        let tls = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
             _ => return Err(UrlError::Scheme),
-        }
+        };
         let authority = uri.authority().ok_or(UrlError::Malformed)?;
         if authority.as_str().contains('@') || uri.query().is_some() {
             return Err(UrlError::Extra);
@@ -132,7 +134,8 @@ impl Target {
         let path = if uri.path() == "/" { "/v1/connect" } else { uri.path() };
         Ok(Self {
             host: host.to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            tls,
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
             authority: authority.as_str().to_owned(),
             path: path.to_owned(),
         })
@@ -160,11 +163,12 @@ mod tests {
         );
         let v6 = Target::parse("ws://[::1]:9/x").expect("a good URL");
         assert_eq!((v6.host.as_str(), v6.authority.as_str()), ("::1", "[::1]:9"));
+        let secure = Target::parse("wss://bus.example").expect("a good URL");
+        assert_eq!((secure.tls, secure.port, short.tls), (true, 443, false));
     }
 
     #[test]
     fn urls_that_would_surprise_are_refused() {
-        assert_eq!(Target::parse("wss://bus.example"), Err(UrlError::Tls));
         assert_eq!(Target::parse("http://bus.example"), Err(UrlError::Scheme));
         assert_eq!(Target::parse("ws://bus.example/?token=x"), Err(UrlError::Extra));
         assert_eq!(Target::parse("ws://user@bus.example/"), Err(UrlError::Extra));
