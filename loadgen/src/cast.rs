@@ -131,11 +131,8 @@ impl Work {
     pub(crate) fn arrives(&self) -> Duration {
         match self {
             Self::Even(_) => Duration::ZERO,
-            Self::Scenario { text, .. } => Scenario::parse(text).map_or(Duration::ZERO, |scenario| {
-                let last =
-                    scenario.actors.iter().map(|cohort| cohort.start.max_ms + cohort.arrive.max_ms).max();
-                Duration::from_millis(last.unwrap_or(0))
-            }),
+            Self::Scenario { text, .. } => Scenario::parse(text)
+                .map_or(Duration::ZERO, |scenario| Duration::from_millis(scenario::arrives_ms(&scenario))),
         }
     }
 
@@ -148,6 +145,15 @@ impl Work {
                 Scenario::parse(text).is_ok_and(|scenario| scenario.actors.iter().any(present))
             }
         }
+    }
+
+    /// Whether it does not matter who a client is.
+    pub(crate) fn suits_given_tokens(&self) -> bool {
+        let Self::Scenario { text, .. } = self else { return true };
+        let Ok(scenario) = Scenario::parse(text) else { return false };
+        let mut tenants = scenario.actors.iter().flat_map(|cohort| &cohort.tenants);
+        let first = tenants.next();
+        tenants.all(|other| Some(other) == first) && !self.has_presence()
     }
 
     /// The part that one process has.

@@ -1,5 +1,6 @@
 //! One client: it is a member, does what its part says, and notes what it hears.
 
+use std::iter::repeat_n;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use arqon_client::{
     Backoff, Connection, Event, Next, PresenceView, PublishOptions, RequestError, SubscribeOptions,
 };
 use arqon_proto::message::{Member, Payload, PublicationFrame, ServerBody, Watch};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,7 +30,8 @@ const UNTIMED: u128 = 0;
 pub(crate) struct Client<D: Dial> {
     scene: Rc<Scene<D>>,
     part: Part,
-    connection: Connection<D::Io>,
+    /// None, while its socket is lost.
+    connection: Option<Connection<D::Io>>,
     memberships: Vec<Membership>,
     /// This session, as a publisher.
     publisher: Publisher,
@@ -53,7 +56,7 @@ impl Part {
 impl<D: Dial> Client<D> {
     /// Comes, and joins its rooms.
     pub(crate) async fn enter(scene: Rc<Scene<D>>, part: Part) -> Result<Self> {
-        let connection = connect(&scene, &part).await?;
+        let connection = Some(connect(&scene, &part).await?);
         scene.open.set(scene.open.get() + 1);
         let publisher = scene.ledger.borrow_mut().publisher();
         let mut client =
@@ -62,6 +65,10 @@ impl<D: Dial> Client<D> {
             client.join(room, Duration::ZERO).await?;
         }
         Ok(client)
+    }
+
+    fn wire(&mut self) -> Result<&mut Connection<D::Io>> {
+        self.connection.as_mut().context("its socket is lost")
     }
 
     /// Whether it is to publish.
@@ -87,7 +94,7 @@ impl<D: Dial> Client<D> {
                     let order = if changed.is_ok() { *orders.borrow_and_update() } else { Order::Leave };
                     match order {
                         Order::Leave => {
-                            self.connection.close().await;
+                            self.wire()?.close().await;
                             return Ok(());
                         }
                         Order::Play(begin) => self.play(begin).await?,
@@ -95,7 +102,7 @@ impl<D: Dial> Client<D> {
                         Order::Listen => {}
                     }
                 }
-                event = self.connection.next() => self.take(&event)?,
+                event = next(&mut self.connection) => self.take(&event)?,
             }
         }
     }
@@ -108,7 +115,7 @@ impl<D: Dial> Client<D> {
                 tokio::select! {
                     biased;
                     () = tokio::time::sleep_until(due) => break,
-                    event = self.connection.next() => self.take(&event)?,
+                    event = next(&mut self.connection) => self.take(&event)?,
                 }
             }
             match what {
@@ -133,19 +140,17 @@ impl<D: Dial> Client<D> {
         };
         let at_us = if timed { at.as_micros().max(1) } else { UNTIMED };
         let mut data = format!("[{},{number},{at_us},\"", self.publisher);
-        while data.len() + 2 < bytes {
-            data.push('x');
-        }
+        data.extend(repeat_n('x', bytes.saturating_sub(data.len() + 2)));
         data.push_str("\"]");
         let name = Rc::clone(&self.scene.places[room as usize].room);
         let options = PublishOptions { echo: self.part.echo, ..PublishOptions::default() };
         let command = options.command(&name, Payload::Json(data.as_bytes()));
         if ack {
-            self.connection.send(&command).await?;
+            self.wire()?.send(&command).await?;
             self.asked += 1;
             self.scene.tally.borrow_mut().unanswered += 1;
         } else {
-            self.connection.send_unanswered(&command).await?;
+            self.wire()?.send_unanswered(&command).await?;
         }
         self.unproved = true;
         Ok(())
@@ -162,7 +167,7 @@ impl<D: Dial> Client<D> {
             echo: self.part.echo,
         };
         let name = Rc::clone(&self.scene.places[room as usize].room);
-        self.connection.subscribe(&name, &options).await.with_context(|| format!("subscribing to {name}"))?;
+        self.wire()?.subscribe(&name, &options).await.with_context(|| format!("subscribing to {name}"))?;
         let mut ledger = self.scene.ledger.borrow_mut();
         if self.part.track {
             ledger.present(room, &self.part.user, true);
@@ -176,7 +181,7 @@ impl<D: Dial> Client<D> {
         let membership = self.memberships.remove(at);
         self.left(&membership);
         let name = Rc::clone(&self.scene.places[room as usize].room);
-        self.connection.unsubscribe(&name).await.with_context(|| format!("unsubscribing from {name}"))
+        self.wire()?.unsubscribe(&name).await.with_context(|| format!("unsubscribing from {name}"))
     }
 
     fn left(&self, membership: &Membership) {
@@ -192,7 +197,7 @@ impl<D: Dial> Client<D> {
     async fn come_back(&mut self, begin: Instant) -> Result<()> {
         if std::mem::take(&mut self.unproved) {
             // Otherwise nobody knows whether what it published last has arrived.
-            self.connection.ping().await.context("before its socket is lost")?;
+            self.wire()?.ping().await.context("before its socket is lost")?;
         }
         for membership in std::mem::take(&mut self.memberships) {
             self.left(&membership);
@@ -200,7 +205,10 @@ impl<D: Dial> Client<D> {
         // Whether those were taken is not told to who has gone.
         self.scene.tally.borrow_mut().unanswered -= std::mem::take(&mut self.asked);
         let lost = Instant::now();
-        D::cut(self.connection.stream());
+        // It is gone before anybody comes in its place, and its port is free.
+        if let Some(connection) = self.connection.take() {
+            D::cut(connection.stream());
+        }
         self.scene.open.set(self.scene.open.get() - 1);
         self.scene.away.set(self.scene.away.get() + 1);
         let returned = self.reconnect(lost).await;
@@ -225,7 +233,7 @@ impl<D: Dial> Client<D> {
             tokio::time::sleep(wait).await;
             match connect(&self.scene, &self.part).await {
                 Ok(connection) => {
-                    self.connection = connection;
+                    self.connection = Some(connection);
                     break;
                 }
                 Err(_) if lost.elapsed() < RETURNS_WITHIN => self.scene.tally.borrow_mut().turned_away += 1,
@@ -344,4 +352,12 @@ fn joined_at(member: &Member<'_>) -> Option<Duration> {
     let digits = std::str::from_utf8(meta.meta.bytes()).ok()?.strip_prefix("{\"at\":")?.strip_suffix('}')?;
     let us = digits.parse().ok()?;
     (us > 0).then(|| Duration::from_micros(us))
+}
+
+/// Of a socket that is lost nothing comes.
+async fn next<S: AsyncRead + AsyncWrite + Unpin>(connection: &mut Option<Connection<S>>) -> Event {
+    match connection {
+        Some(connection) => connection.next().await,
+        None => std::future::pending().await,
+    }
 }

@@ -186,11 +186,15 @@ impl<D: Dial> Crowd<D> {
         let (mut before, mut since) = (0, Instant::now());
         while self.waits() && since.elapsed() < SILENCE {
             tokio::time::sleep(LOOKS_EVERY).await;
-            let delivered = self.scene.tally.borrow().delivered;
-            if delivered != before {
-                (before, since) = (delivered, Instant::now());
+            let came = {
+                let tally = self.scene.tally.borrow();
+                tally.delivered + tally.returned
+            };
+            if came != before {
+                (before, since) = (came, Instant::now());
             }
         }
+        self.scene.tally.borrow_mut().away = self.scene.away.get();
         self.look().await;
         self.scene.said()
     }

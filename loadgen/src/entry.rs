@@ -78,7 +78,8 @@ impl Entry {
         Ok(Self { host, path, from, dealt: Cell::new(0) })
     }
 
-    fn token(&self, tenant: &str, user: &str) -> Result<String> {
+    /// One for a user.
+    pub(crate) fn token(&self, tenant: &str, user: &str) -> Result<String> {
         match &self.from {
             From::Key { key, audience } => {
                 let claims = Claims {

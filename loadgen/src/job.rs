@@ -10,7 +10,7 @@ use arqon_scenario::format::Scenario;
 use crate::cast::{Even, Share, Work};
 use crate::entry::Tokens;
 use crate::target::Setup;
-use crate::worker::Door;
+use crate::worker::{Door, Secure};
 use crate::{Args, Transport};
 
 /// Sockets, if neither the command line nor a scenario says how many.
@@ -53,16 +53,16 @@ impl Job {
             Some(file) => scenario(file, args.seed, args.sockets)?,
             None => even(args),
         };
-        let setup = Setup { config, spine: args.spine.clone() };
-        if args.transport == Transport::Mem && (args.spine.is_some() || !args.urls.is_empty()) {
-            bail!("--transport mem has one Shield in this process: leave out --spine and --url");
+        let setup = Setup { config, spine: args.spine.clone(), tls: args.tls };
+        if args.transport == Transport::Mem && (args.spine.is_some() || args.tls || !args.urls.is_empty()) {
+            bail!("--transport mem has one Shield in this process: leave out --spine, --tls and --url");
         }
         let outside = match args.urls.as_slice() {
             [] if args.token_file.is_some() => {
                 bail!("--token-file is for --url: own Shields take any client")
             }
             [] => None,
-            urls => Some(outside(urls, args.token_file.as_deref(), work.sockets()).await?),
+            urls => Some(outside(urls, args, work.sockets()).await?),
         };
         if outside.is_some() && (args.spine.is_some() || !setup.config.is_empty()) {
             bail!(
@@ -70,8 +70,11 @@ impl Job {
             );
         }
         if args.spine.is_some() && work.has_presence() {
+            bail!("presence over a spine needs Brains, and --spine starts none: leave out --spine");
+        }
+        if outside.is_some() && !work.suits_given_tokens() {
             bail!(
-                "presence over a spine needs Brains, and --spine starts none: start a stack, and name its Shields with --url"
+                "the tokens of --token-file say who a client is: with --url a scenario has one tenant and no presence"
             );
         }
         if args.connects_per_s == 0 {
@@ -147,7 +150,7 @@ fn scenario(file: &Path, seed: u64, sockets: Option<u32>) -> Result<(Work, toml:
     Ok((Work::Scenario { text, seed, sockets }, scenario.config, name))
 }
 
-async fn outside(urls: &[String], tokens: Option<&Path>, sockets: u32) -> Result<Outside> {
+async fn outside(urls: &[String], args: &Args, sockets: u32) -> Result<Outside> {
     let mut addresses = Vec::new();
     let mut first = None;
     for url in urls {
@@ -166,10 +169,13 @@ async fn outside(urls: &[String], tokens: Option<&Path>, sockets: u32) -> Result
             addresses.len()
         );
     }
-    let file =
-        tokens.context("--url needs --token-file, with one token a line: `arq auth gen` makes them")?;
+    let file = args
+        .token_file
+        .as_ref()
+        .context("--url needs --token-file, with one token a line: `arq auth gen` makes them")?;
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let tokens = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    let door = Door { addresses, host: first.authority, path: Some(first.path) };
+    let tls = first.tls.then(|| Secure { name: first.host, ca: args.ca_file.clone() });
+    let door = Door { addresses, host: first.authority, path: Some(first.path), tls };
     Ok(Outside { door, tokens: Tokens::Given(tokens) })
 }

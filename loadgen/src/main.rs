@@ -18,6 +18,7 @@ mod job;
 mod ledger;
 mod mem;
 mod memory;
+mod neighbours;
 mod page;
 mod peers;
 mod report;
@@ -86,6 +87,12 @@ struct Args {
     /// Shields that are there already, such as ws://127.0.0.1:7320; may be repeated. What they cost is not measured then.
     #[arg(long = "url", value_name = "URL")]
     urls: Vec<String>,
+    /// Have clients come by TLS, with a certificate that is made for the run.
+    #[arg(long, conflicts_with = "urls")]
+    tls: bool,
+    /// Certificates (PEM) that may sign that of a --url with wss://; without it those of the system.
+    #[arg(long, value_name = "FILE", requires = "urls")]
+    ca_file: Option<PathBuf>,
     /// Tokens for --url, one a line; clients take turns.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -122,6 +129,8 @@ enum Role {
     },
     /// Compares the Shield with other servers on this machine.
     Peers(peers::Peers),
+    /// Says what one tenant feels of another that does far more than it may.
+    Neighbours(neighbours::Neighbours),
     /// The Shield that is measured; the generator starts it by itself.
     #[command(hide = true)]
     Serve,
@@ -141,6 +150,10 @@ fn main() -> Result<ExitCode> {
         Some(Role::ServeAxum) => peers::bare::serve_axum()?,
         Some(Role::ServeFloor) => peers::bare::serve_floor()?,
         Some(Role::Peers(peers)) => peers::run(peers)?,
+        Some(Role::Neighbours(neighbours)) => {
+            let passed = block_on(async |_| neighbours::run(neighbours).await)?;
+            return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Some(Role::Compare { first, second }) => compare::compare(first, second)?,
         Some(Role::Drive) => block_on(worker::work)?,
         None => {

@@ -61,7 +61,7 @@ fn table(html: &mut String, report: &Report) {
             report.kib_per_socket(round.open_bytes),
             round.closed_bytes as f64 / 1_048_576.0,
             tally.delivered,
-            tally.expected,
+            tally.due(),
             tally.lost(),
             tally.doubled,
             tally.disordered,

@@ -57,7 +57,11 @@ impl Report {
             workload: job.name.clone(),
             sockets: size.sockets,
             rooms: size.rooms,
-            transport: format!("{:?}", job.transport).to_lowercase(),
+            transport: if job.setup.tls {
+                "tls".to_owned()
+            } else {
+                format!("{:?}", job.transport).to_lowercase()
+            },
             shields,
             together: job.together(),
             before_bytes,
@@ -149,7 +153,7 @@ fn traffic(round: &Round) {
             "  publications              {:8}, {} deliveries of {}, {} lost, {} twice, {} out of order",
             tally.published,
             tally.delivered,
-            tally.expected - tally.excused,
+            tally.due(),
             tally.lost(),
             tally.doubled,
             tally.disordered

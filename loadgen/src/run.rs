@@ -19,7 +19,7 @@ use crate::report::{Report, Round, Sample};
 use crate::split::processes;
 use crate::tally::Tally;
 use crate::target::Target;
-use crate::worker::{Answer, Door, Opening, Order, Progress, machine_clock};
+use crate::worker::{Answer, Opening, Order, Progress, machine_clock};
 
 /// The allocator gives back within ten seconds what nobody uses any more, in steps of which the last may come later.
 const RESTS_FOR: Duration = Duration::from_secs(30);
@@ -99,7 +99,7 @@ impl Site<'_> {
             None => {
                 let shield = &self.shields[number];
                 let address = shield.address(share.number, round);
-                let door = Door { addresses: vec![address], host: address.to_string(), path: None };
+                let door = shield.door(address);
                 (door, shield.tokens())
             }
         };
@@ -123,9 +123,6 @@ impl Site<'_> {
 
     async fn play(&mut self, work: &Work) -> Result<(Tally, f64)> {
         let lasts = work.lasts();
-        if lasts.is_zero() {
-            return Ok((Tally::default(), 0.0));
-        }
         let begin = machine_clock() + STARTS_AFTER;
         let warm_up = self.job.warm_up;
         self.crew.order(|_| Order::Play { begin, warm_up }).await?;
@@ -217,7 +214,7 @@ pub(crate) async fn mem(job: &Job, voices: Rc<LocalSet>) -> Result<Report> {
     for _ in 0..job.rounds {
         let started = Instant::now();
         let cast = job.work.cast(Share::default())?;
-        let (sockets, lasts) = (cast.parts.len(), cast.lasts);
+        let sockets = cast.parts.len();
         let entry = Entry::new("memory".to_owned(), None, bus.tokens.clone())?;
         let scene = Scene::new(bus.dial(), entry, &cast, 0);
         let mut crowd = Crowd::open(scene, cast, job.connects_per_s, &voices).await?;
@@ -229,12 +226,13 @@ pub(crate) async fn mem(job: &Job, voices: Rc<LocalSet>) -> Result<Report> {
             tokio::time::sleep(RESTS_FOR).await;
         }
         let open_bytes = Memory::of(own)?.resident;
-        let cpu_before = cpu(own)?;
-        let mut tally = Tally::default();
-        if !lasts.is_zero() {
-            tally = crowd.play(Start { after: STARTS_AFTER, warm_up: job.warm_up }).await;
-        }
-        let cpu_s = cpu(own)?.saturating_sub(cpu_before).as_secs_f64();
+        let warm = async {
+            tokio::time::sleep(STARTS_AFTER + job.warm_up).await;
+            cpu(own)
+        };
+        let start = Start { after: STARTS_AFTER, warm_up: job.warm_up };
+        let (mut tally, cpu_before) = tokio::join!(crowd.play(start), warm);
+        let cpu_s = cpu(own)?.saturating_sub(cpu_before?).as_secs_f64();
         tally.closed = crowd.closed();
         crowd.close().await?;
         if !job.hurry {

@@ -58,6 +58,9 @@ pub(crate) struct Tally {
     /// Clients that came back after they lost their socket.
     #[serde(default)]
     pub(crate) returned: u64,
+    /// Those that did not.
+    #[serde(default)]
+    pub(crate) away: u64,
     /// Attempts of theirs that were refused, for a while.
     #[serde(default)]
     pub(crate) turned_away: u64,
@@ -127,8 +130,13 @@ impl Ear {
 }
 
 impl Tally {
+    /// Deliveries that there should be.
+    pub(crate) fn due(&self) -> u64 {
+        self.expected.saturating_sub(self.excused)
+    }
+
     pub(crate) fn lost(&self) -> u64 {
-        self.expected.saturating_sub(self.delivered + self.excused)
+        self.due().saturating_sub(self.delivered)
     }
 
     /// Adds what another process counted.
@@ -148,6 +156,7 @@ impl Tally {
         self.closed += other.closed;
         self.wrong_views += other.wrong_views;
         self.returned += other.returned;
+        self.away += other.away;
         self.turned_away += other.turned_away;
         self.told += other.told;
         self.latency_us.extend_from_slice(&other.latency_us);
@@ -168,12 +177,14 @@ impl Tally {
     pub(crate) fn faults(&self) -> Vec<String> {
         let counts = [
             (self.lost(), "publications were lost"),
+            (self.delivered.saturating_sub(self.due()), "publications came that nobody was to hear"),
             (self.doubled, "publications came twice"),
             (self.disordered, "publications came out of order"),
             (self.unanswered, "publications had no answer"),
             (self.refused, "errors were told"),
             (self.unreadable, "frames could not be read"),
             (self.closed, "sockets were closed without being asked"),
+            (self.away, "clients lost their socket and did not come back"),
             (self.wrong_views, "views of presence were wrong at the end"),
         ];
         let mut faults: Vec<String> =

@@ -2,21 +2,21 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use arqon_shield::auth::Verifier;
-use arqon_shield::config::{Algorithm, Config, KeyConfig, SpineKind};
+use arqon_shield::config::{Algorithm, ByteSize, Config, KeyConfig, SpineKind};
 use arqon_shield::server;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use toml::Table;
 
 use crate::entry::{KEY_ID, Tokens};
+use crate::worker::{Door, Secure};
 
 const SOCKETS_MAX: u32 = 1_000_000;
 /// The longest time to wait until the Shield has counted its sockets.
@@ -31,7 +31,12 @@ pub(crate) struct Setup {
     pub(crate) config: Table,
     /// The NATS server that joins them; without it each is a bus of its own.
     pub(crate) spine: Option<String>,
+    /// Whether clients come by TLS.
+    pub(crate) tls: bool,
 }
+
+/// The name that the certificate of a Shield is for, whatever its address.
+const TLS_NAME: &str = "loadgen";
 
 /// The child.
 #[derive(Debug)]
@@ -40,6 +45,7 @@ pub(crate) struct Target {
     port: u16,
     admin: SocketAddr,
     tokens: Tokens,
+    ca: Option<PathBuf>,
 }
 
 /// What is measured: a configuration, the keys that it takes, and what makes tokens for it.
@@ -57,6 +63,11 @@ pub(crate) fn shield(setup: &Setup) -> Result<Shield> {
     config.shield.sockets_max = SOCKETS_MAX;
     config.limits.connections_per_address_max = SOCKETS_MAX;
     config.limits.connections_per_tenant_max = SOCKETS_MAX;
+    config.limits.rooms_per_tenant_max = SOCKETS_MAX;
+    config.limits.tenant_connect_rate_per_s = SOCKETS_MAX;
+    config.limits.tenant_publish_rate_per_s = SOCKETS_MAX;
+    config.limits.tenant_publish_bytes_per_s = ByteSize::mib(64 << 10);
+    config.limits.tenant_presence_rate_per_s = SOCKETS_MAX;
     config.limits.connect_rate_per_s = SOCKETS_MAX;
     config.limits.connect_burst = SOCKETS_MAX;
     // What a session may send is not what is measured.
@@ -82,6 +93,13 @@ pub(crate) fn shield(setup: &Setup) -> Result<Shield> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("secret");
     std::fs::write(&file, &secret)?;
+    if setup.tls {
+        let made = rcgen::generate_simple_self_signed([TLS_NAME.to_owned()])?;
+        config.tls.cert_file = folder.path().join("shield.crt");
+        config.tls.key_file = folder.path().join("shield.key");
+        std::fs::write(&config.tls.cert_file, made.cert.pem())?;
+        std::fs::write(&config.tls.key_file, made.signing_key.serialize_pem())?;
+    }
     config.auth.keys = vec![KeyConfig { kid: KEY_ID.to_owned(), alg: Algorithm::HS256, file }];
     config.validate()?;
     let verifier = server::verifier(&config, folder.path())?;
@@ -97,10 +115,11 @@ pub(crate) fn serve() -> Result<()> {
     let Shield { mut config, verifier, tokens, folder } = shield(&serde_json::from_str(&line)?)?;
     config.shield.listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     config.shield.admin_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let ca = config.tls.is_on().then(|| config.tls.cert_file.clone());
     let running = server::start(config, verifier, folder.path())?;
     let addresses = running.addresses();
-    let line =
-        json!({ "port": addresses.clients.port(), "admin": addresses.admin.to_string(), "tokens": tokens });
+    let (port, admin) = (addresses.clients.port(), addresses.admin.to_string());
+    let line = json!({ "port": port, "admin": admin, "tokens": tokens, "ca": ca });
     println!("{line}");
     std::io::stdout().flush()?;
     // The parent holds the other end: it ends with the parent, however that one ends.
@@ -122,26 +141,36 @@ fn first_line(output: impl std::io::Read + Send + 'static) -> Result<String> {
     Ok(line.with_context(|| format!("the Shield does not say where it listens within {STARTS_WITHIN:?}"))??)
 }
 
+/// This program in another role, and the line in which it says where it listens.
+pub(crate) fn spawn(role: &str, setup: &Setup) -> Result<(Child, String)> {
+    let program = std::env::current_exe()?;
+    let mut child = Command::new(program).arg(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let line = tell(&mut child, setup).inspect_err(|_| drop(child.kill()))?;
+    Ok((child, line))
+}
+
+fn tell(child: &mut Child, setup: &Setup) -> Result<String> {
+    let order = serde_json::to_string(setup)? + "\n";
+    child.stdin.as_mut().context("its input is piped")?.write_all(order.as_bytes())?;
+    first_line(child.stdout.take().context("its output is piped")?)
+}
+
 /// What the child says.
 #[derive(Deserialize)]
 struct Told {
     port: u16,
     admin: SocketAddr,
     tokens: Tokens,
+    ca: Option<PathBuf>,
 }
 
 impl Target {
     /// Starts one; returns when it takes clients and, if it has a spine, is connected to it.
     pub(crate) async fn start(setup: &Setup) -> Result<Self> {
-        let program = std::env::current_exe()?;
-        let mut child =
-            Command::new(program).arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let order = serde_json::to_string(setup)? + "\n";
-        child.stdin.as_mut().context("its input is piped")?.write_all(order.as_bytes())?;
-        let output = child.stdout.take().context("its output is piped")?;
-        let line = first_line(output).inspect_err(|_| drop(child.kill()))?;
-        let Told { port, admin, tokens } = serde_json::from_str(&line).context("the Shield did not start")?;
-        let target = Self { child, port, admin, tokens };
+        let (child, line) = spawn("serve", setup)?;
+        let Told { port, admin, tokens, ca } =
+            serde_json::from_str(&line).context("the Shield did not start")?;
+        let target = Self { child, port, admin, tokens, ca };
         if setup.spine.is_some() {
             target
                 .until(STARTS_WITHIN, "is not connected to the spine", |status| {
@@ -158,6 +187,12 @@ impl Target {
 
     pub(crate) fn tokens(&self) -> Tokens {
         self.tokens.clone()
+    }
+
+    /// How clients come in at one of its addresses.
+    pub(crate) fn door(&self, address: SocketAddr) -> Door {
+        let tls = self.ca.clone().map(|ca| Secure { name: TLS_NAME.to_owned(), ca: Some(ca) });
+        Door { addresses: vec![address], host: address.to_string(), path: None, tls }
     }
 
     /// Where the clients of one round connect. Each pair and round has an address of its own, for the kernel keeps the ports
@@ -191,12 +226,9 @@ impl Target {
     }
 
     async fn ask(&self) -> Result<Value> {
-        let mut stream = TcpStream::connect(self.admin).await?;
-        stream.write_all(b"GET /status HTTP/1.1\r\nHost: loadgen\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("an HTTP answer has a body")?;
-        serde_json::from_str(body).context("the status is JSON")
+        let answer = arqon_stack::http::get(self.admin, "/status").await;
+        let (_, body) = answer.with_context(|| format!("the Shield does not answer at {}", self.admin))?;
+        serde_json::from_str(&body).context("the status is JSON")
     }
 
     /// Ends the child in order.

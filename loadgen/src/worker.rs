@@ -2,13 +2,14 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use arqon_client::{TlsFiles, Trust, Wire};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -47,6 +48,17 @@ pub(crate) struct Door {
     pub(crate) host: String,
     /// If it is not the usual one.
     pub(crate) path: Option<String>,
+    /// If TLS is spoken there.
+    pub(crate) tls: Option<Secure>,
+}
+
+/// How TLS is spoken.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub(crate) struct Secure {
+    /// The name that the other side must prove.
+    pub(crate) name: String,
+    /// Who signs it, if not an authority of the system.
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// What the worker answers.
@@ -78,24 +90,37 @@ pub(crate) fn machine_clock() -> Duration {
 #[derive(Debug)]
 pub(crate) struct Tcp {
     addresses: Vec<SocketAddr>,
+    tls: Option<(Trust, String)>,
     turn: std::cell::Cell<usize>,
 }
 
-impl Dial for Tcp {
-    type Io = TcpStream;
+impl Tcp {
+    fn new(door: &Door) -> Result<Self> {
+        if door.addresses.is_empty() {
+            bail!("there is no address to connect to");
+        }
+        let trust = |Secure { name, ca }: &Secure| -> Result<(Trust, String)> {
+            Ok((Trust::load(&TlsFiles { ca: ca.clone(), identity: None })?, name.clone()))
+        };
+        let tls = door.tls.as_ref().map(trust).transpose()?;
+        Ok(Self { addresses: door.addresses.clone(), tls, turn: std::cell::Cell::new(0) })
+    }
+}
 
-    async fn dial(&self) -> Result<TcpStream> {
+impl Dial for Tcp {
+    type Io = Wire;
+
+    async fn dial(&self) -> Result<Wire> {
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let address = self.addresses[turn % self.addresses.len()];
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        let tls = self.tls.as_ref().map(|(trust, name)| (trust, name.as_str()));
+        Wire::to(address, tls).await.with_context(|| format!("connecting to {address}"))
     }
 
-    fn cut(io: &TcpStream) {
+    fn cut(io: &Wire) {
         // Its port is free at once: a herd that comes back needs as many again.
-        if let Err(error) = socket2::SockRef::from(io).set_linger(Some(Duration::ZERO)) {
+        if let Err(error) = socket2::SockRef::from(io.tcp()).set_linger(Some(Duration::ZERO)) {
             eprintln!("a socket cannot be cut off: {error}");
         }
     }
@@ -131,10 +156,7 @@ async fn obey(order: Order, crowd: &mut Option<Crowd<Tcp>>, voices: &LocalSet) -
         Order::Open(opening) => {
             let Opening { door, tokens, work, share, connects_per_s } = *opening;
             let cast = work.cast(share)?;
-            if door.addresses.is_empty() {
-                bail!("there is no address to connect to");
-            }
-            let dial = Tcp { addresses: door.addresses, turn: std::cell::Cell::new(0) };
+            let dial = Tcp::new(&door)?;
             let entry = Entry::new(door.host, door.path, tokens)?;
             let scene = Scene::new(dial, entry, &cast, share.number);
             tokio::task::spawn_local(tell(Rc::downgrade(&scene)));

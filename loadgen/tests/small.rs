@@ -17,9 +17,11 @@ fn every_socket_hears_every_publication() {
     let file = |name: &str| folder.path().join(name).display().to_string();
     let (json, html) = (file("report.json"), file("report.html"));
     let even = "--sockets 200 --rooms 10 --publications 3 --rounds 2 --deliveries-per-s 1000 --hurry --warm-up-s 0.3";
-    for transport in ["tcp", "mem"] {
+    for transport in ["tcp", "mem", "tcp --tls"] {
         let mut arguments: Vec<&str> = even.split(' ').collect();
-        arguments.extend(["--transport", transport, "--json", &json, "--html", &html]);
+        arguments.push("--transport");
+        arguments.extend(transport.split(' '));
+        arguments.extend(["--json", &json, "--html", &html]);
         let (passed, said) = loadgen(&arguments);
         assert!(passed, "{said}");
         assert_eq!(
@@ -40,12 +42,13 @@ fn every_workload_runs_and_nothing_is_lost() {
     let mut files: Vec<_> =
         folder.read_dir().expect("workloads").map(|file| file.expect("a file").path()).collect();
     files.sort();
+    assert!(!files.is_empty(), "{} holds no workload", folder.display());
     let runs: Vec<_> = files
         .iter()
         .map(|file| {
             let arguments = ["--sockets", "300", "--processes", "2", "--hurry", "--scenario"];
             let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-            command.args(arguments).arg(file).stdout(Stdio::piped()).stderr(Stdio::null());
+            command.args(arguments).arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().expect("it starts")
         })
         .collect();
@@ -57,8 +60,10 @@ fn every_workload_runs_and_nothing_is_lost() {
         _ => ["publications", "deliveries of"],
     };
     for (file, run) in files.iter().zip(runs) {
-        let (passed, said) = said(&run.wait_with_output().expect("it ends"));
+        let ended = run.wait_with_output().expect("it ends");
+        let (passed, said) = said(&ended);
         let name = file.file_stem().expect("a name").to_string_lossy();
-        assert!(passed && expected(&name).iter().all(|part| said.contains(part)), "{name}: {said}");
+        let as_expected = passed && expected(&name).iter().all(|part| said.contains(part));
+        assert!(as_expected, "{name}: {said}{}", String::from_utf8_lossy(&ended.stderr));
     }
 }

@@ -150,6 +150,61 @@ def bus(arq: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bus]:
         process.wait()
 
 
+@dataclass(frozen=True)
+class Shield:
+    """A running `shield`, and what to make tokens for it with."""
+
+    arq: Path
+    folder: Path
+    url: str
+    admin_url: str
+
+    def token(self, user: str, *arguments: str) -> str:
+        made = subprocess.run(
+            [self.arq, "auth", "gen", "--sub", user, "--key", self.folder / "secret", "--kid", "test", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=STARTS_WITHIN,
+        )
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+SECRET = "a secret of these tests alone, long enough for HS256"
+
+
+@contextlib.contextmanager
+def running_shield(arq: Path, folder: Path, config: str) -> Iterator[Shield]:
+    """With this configuration, whose files are in the folder. It must end by SIGTERM with exit code 0."""
+    (folder / "secret").write_text(SECRET)
+    (folder / "config.toml").write_text(
+        'shield = { listen = "127.0.0.1:0", admin_listen = "127.0.0.1:0" }\n'
+        'auth.keys = [{ kid = "test", alg = "HS256", file = "secret" }]\n' + config
+    )
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [arq.with_name("shield"), "--config", folder / "config.toml"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    try:
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], STARTS_WITHIN)
+        line = process.stdout.readline() if readable else ""
+        assert " is up: " in line, (line, (folder / "log").read_text())
+        _, _, _, url, _, admin_url = line.split()
+        yield Shield(arq, folder, url.rstrip(","), admin_url)
+        process.terminate()
+        assert process.wait(ENDS_WITHIN) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 async def enter(bus: Bus) -> AsyncIterator[Enter]:
     """Connects a client of one kind as a user; all are closed at the end."""

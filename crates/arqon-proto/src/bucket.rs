@@ -23,16 +23,36 @@ impl Bucket {
     /// # Errors
     /// The milliseconds until a token is there.
     pub fn take(&mut self, now: Now, rate_per_s: u32, burst: u32) -> Result<(), u64> {
-        let interval = NANOS_PER_S / u64::from(rate_per_s.max(1));
-        let depth = interval.saturating_mul(u64::from(burst.max(1)));
+        self.take_many(1, now, rate_per_s.into(), burst.into())
+    }
+
+    /// Takes several at once, all or none. More than `burst` never come.
+    ///
+    /// # Errors
+    /// The milliseconds until they are there.
+    pub fn take_many(&mut self, count: u64, now: Now, rate_per_s: u64, burst: u64) -> Result<(), u64> {
+        let time_of = |count: u64| count.saturating_mul(NANOS_PER_S) / rate_per_s.max(1);
+        let depth = time_of(burst.max(1));
         let now_ns = now.mono_ms.saturating_mul(NANOS_PER_MS);
-        let full_at = self.full_at_ns.max(now_ns).saturating_add(interval);
+        let full_at = self.full_at_ns.max(now_ns).saturating_add(time_of(count));
         let ahead = full_at - now_ns;
         if ahead > depth {
             return Err((ahead - depth).div_ceil(NANOS_PER_MS));
         }
         self.full_at_ns = full_at;
         Ok(())
+    }
+
+    /// For where it is kept between two calls.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.full_at_ns
+    }
+
+    /// The bucket of [`Bucket::to_bits`]; 0 is a full one.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self { full_at_ns: bits }
     }
 
     /// Whether nothing was taken that has not come back: such a bucket need not be kept.

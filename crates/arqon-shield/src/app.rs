@@ -20,9 +20,11 @@ use tokio::task::JoinSet;
 use crate::admin::Status;
 use crate::auth::Verifier;
 use crate::config::Config;
+use crate::door::{Door, Open};
 use crate::env::{Clock, Entropy, Listener, Stream};
 use crate::hub::Hub;
 use crate::hub::message::{CHANNEL_MESSAGES_MAX, ShardIndex, ToHub, ToShard};
+use crate::metrics::{ConnectResult, Counter};
 use crate::operator::Operator;
 use crate::parts;
 use crate::safety::Bindings;
@@ -137,7 +139,7 @@ impl<P: Spine> Shield<P> {
             tasks.spawn_local(task);
         }
         let mut others = JoinSet::new();
-        others.spawn_local(accept(listener, open, control.clone()));
+        others.spawn_local(accept(listener, Open, open, control.clone()));
         others.spawn_local(hub.run());
         while tasks.join_next().await.is_some() {}
         control.stop();
@@ -238,7 +240,14 @@ const HANDSHAKES_MAX: usize = 4096;
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// Accepts clients and spreads them over shards. During a drain it goes on, so that clients get a 503 and not silence.
-pub(crate) async fn accept<L: Listener>(mut listener: L, shards: Vec<Rc<Shard<L::Io>>>, control: Control) {
+pub(crate) async fn accept<L: Listener, D: Door<L::Io>>(
+    mut listener: L,
+    door: D,
+    shards: Vec<Rc<Shard<D::Io>>>,
+    control: Control,
+) {
+    let door = Rc::new(door);
+    let within = control.shared.config.limits.header_within;
     let mut stop = control.stopped();
     let handshakes = Rc::new(Handshakes { count: Cell::new(0), one_less: Notify::new() });
     let mut tasks = JoinSet::new();
@@ -255,10 +264,19 @@ pub(crate) async fn accept<L: Listener>(mut listener: L, shards: Vec<Rc<Shard<L:
         while tasks.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
-                let (shard, shared) = (Rc::clone(&shards[turn]), Arc::clone(&control.shared));
+                let (shard, door) = (Rc::clone(&shards[turn]), Rc::clone(&door));
+                let shared = Arc::clone(&control.shared);
                 let place = Place::take(&handshakes);
                 tasks.spawn_local(async move {
-                    upgrade::serve(shard, shared, stream, peer).await;
+                    let session = async {
+                        if let Some(arrival) = door.open(stream, peer, &shared).await {
+                            upgrade::serve(&shard, Arc::clone(&shared), arrival).await;
+                        }
+                    };
+                    // One limit for all of it: whoever shows no header, or asks for one other path after the other, must go.
+                    if tokio::time::timeout(within, session).await.is_err() {
+                        shared.metrics.hub().count(Counter::Connects(ConnectResult::Timeout));
+                    }
                     drop(place);
                 });
             }

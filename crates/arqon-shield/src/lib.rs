@@ -2,7 +2,7 @@
 //!
 //! Start with [`app`], which says what a Shield is made of. Then, from a client's bytes inwards:
 //!
-//! - `upgrade` makes a session out of an HTTP request; `shard` owns the sockets of one thread;
+//! - `door` finds out whose a connection is and speaks TLS; `upgrade` makes a session out of an HTTP request; `shard` owns the sockets of one thread;
 //! - `hub` is where shards meet and the only owner of the [`spine`];
 //! - [`mod@env`] is the door by which sockets, time, randomness and the spine come in: production and the simulator differ
 //!   there and nowhere else;
@@ -15,8 +15,10 @@ mod admin_port;
 mod alarm;
 pub mod api;
 pub mod app;
+mod audit;
 pub mod auth;
 pub mod brain_terms;
+mod door;
 pub mod embedded;
 pub mod env;
 mod hub;
@@ -24,10 +26,12 @@ pub mod metrics;
 pub mod operator;
 mod parts;
 pub mod process;
+mod rate;
 pub mod safety;
 pub mod server;
 mod shard;
 mod shared;
 mod slab;
 pub mod spine;
+mod tenants;
 mod upgrade;

@@ -111,6 +111,10 @@ pub enum ConnectResult {
     Draining,
     /// The header took too long.
     Timeout,
+    /// The TLS handshake failed.
+    Tls,
+    /// A trusted proxy did not say for whom it speaks.
+    Proxy,
 }
 
 /// A command, by its name on the wire.
@@ -143,6 +147,14 @@ pub enum DropReason {
     Late,
     /// It could not be read.
     Malformed,
+}
+
+impl Command {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        table::COMMANDS[self as usize]
+    }
 }
 
 impl From<&CommandBody<'_>> for Command {

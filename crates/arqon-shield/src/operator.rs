@@ -70,6 +70,15 @@ impl Operator {
         Ok(identity)
     }
 
+    /// Writes down that somebody was not let in.
+    pub(crate) fn denied(&self, identity: Option<&Identity>, why: &str) {
+        if self.shared.audit.may(self.now()) {
+            let (tenant, user) =
+                identity.map_or(("", ""), |identity| (identity.tenant.as_str(), identity.user.as_str()));
+            tracing::info!(target: "audit", tenant, user, why, "an operator was not let in");
+        }
+    }
+
     /// How many revocations of a tenant are in force, as far as this Shield knows.
     #[must_use]
     pub fn revocations(&self, tenant: &Tenant) -> usize {

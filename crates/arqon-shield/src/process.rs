@@ -9,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{Config, LogConfig};
+use crate::config::{Config, LogConfig, LogFormat};
 use crate::server::{self, Running, StartError};
 
 /// Why the process ends badly.
@@ -46,10 +46,11 @@ pub fn run(config: &Path) -> Result<(), Failure> {
         // Before anything is told: whoever reads the line may end this process at once.
         let mut signals = Signals::listen().map_err(|error| Failure::new(FAILED, error))?;
         let id = config.shield.id.clone();
+        let scheme = if config.tls.is_on() { "wss" } else { "ws" };
         let running = server::start(config, verifier, base).map_err(|error| not_started(&error))?;
         let addresses = running.addresses();
         println!(
-            "{} is up: ws://{}/v1/connect, admin http://{}",
+            "{} is up: {scheme}://{}/v1/connect, admin http://{}",
             id.as_str(),
             addresses.clients,
             addresses.admin
@@ -74,7 +75,10 @@ pub fn run(config: &Path) -> Result<(), Failure> {
 }
 
 fn not_started(error: &StartError) -> Failure {
-    let configured = matches!(error, StartError::Spine(_) | StartError::Keys(_) | StartError::Policies(_));
+    let configured = matches!(
+        error,
+        StartError::Spine(_) | StartError::Keys(_) | StartError::Policies(_) | StartError::Tls(_)
+    );
     Failure::new(if configured { BAD_CONFIG } else { FAILED }, error)
 }
 
@@ -83,7 +87,11 @@ fn log(config: &LogConfig) {
     let level = config.level.as_str().parse().unwrap_or(LevelFilter::INFO);
     let targets = Targets::new().with_default(level).with_target("async_nats", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-    tracing_subscriber::registry().with(lines).with(targets).init();
+    let registry = tracing_subscriber::registry().with(targets);
+    match config.format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
 }
 
 /// Tells the clients, waits for them to go, and ends.

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arqon_proto::id::ShieldId;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::oneshot;
 
@@ -15,15 +16,19 @@ use crate::admin;
 use crate::admin_port;
 use crate::api;
 use crate::app::{Addresses, Control, Env, HubPart, ShardPart, Shield, accept};
-use crate::auth::keeper::{self, SystemKeys};
+use crate::auth::keeper::SystemKeys;
 use crate::auth::{KeyError, Keys, Verifier};
 use crate::config::{Config, SpineKind};
+use crate::door::tls::{Tls, TlsError};
+use crate::door::{Door, Plain};
 use crate::embedded;
 use crate::env::{Entropy, SystemClock, SystemEntropy};
-use crate::safety;
-use crate::safety::keeper::Ticker;
-use crate::safety::{Loaded, Loader, PolicyError};
+use crate::safety::{self, PolicyError};
 use crate::spine::{MemoryBroker, NatsError, NatsSettings, NatsSpine, Spine};
+
+mod kept;
+
+use kept::{Certified, Kept, Policed};
 
 /// Why a Shield did not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,9 @@ pub enum StartError {
     /// A policy is missing or no good.
     #[error(transparent)]
     Policies(#[from] PolicyError),
+    /// The certificates for clients are missing or no good.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread or runtime could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -137,6 +145,7 @@ where
         config.shield.shards = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     }
     let policies = safety::load(&config, base)?;
+    let tls = Certified::load(&config, base)?;
     let first = listen(config.shield.listen)?;
     let address = local_address(&first, config.shield.listen)?;
     let mut listeners = vec![first];
@@ -153,22 +162,24 @@ where
     };
     let Shield { shards, hub, control } = Shield::assemble(config.clone(), verifier, env);
     let running = control.clone();
-    let policed = policies.map(|(loader, loaded)| police(&control, loader, loaded, base)).transpose()?;
+    let policed =
+        policies.map(|(loader, loaded)| Policed::put_in_force(&control, loader, loaded, base)).transpose()?;
     let (mut threads, mut drained) = (Vec::new(), Vec::new());
     let mut first = None;
     let alone = config.shield.shards == 1;
     for (part, listener) in shards.into_iter().zip(listeners) {
         let (done, seen) = oneshot::channel::<()>();
         drained.push(seen);
-        let control = control.clone();
-        let run = move || run_shard(part, listener, control, done);
+        let (control, tls) = (control.clone(), tls.as_ref().map(|tls| Arc::clone(&tls.tls)));
+        let run = move || run_shard(part, listener, tls, control, done);
         if alone {
             first = Some(run);
         } else {
             threads.push(thread("shard", run)?);
         }
     }
-    let run = move || run_hub(hub, admin, control, drained, keys, policed, move || peer(&config));
+    let kept = Kept { keys, policed, tls };
+    let run = move || run_hub(hub, admin, control, drained, kept, move || peer(&config));
     threads.push(match first {
         // On one core, a thread more would be nothing but switches between the two with every publication.
         Some(shard) => thread("shard", move || async move {
@@ -182,26 +193,30 @@ where
     Ok(Running { addresses, control: running, threads })
 }
 
-/// What keeps the policies of a Shield, and its clock for their deadlines.
-struct Policed {
-    loader: Loader,
-    base: PathBuf,
-    ticker: Ticker,
-}
-
-/// Puts the policies in force that were there at the start.
-fn police(control: &Control, loader: Loader, loaded: Loaded, base: &Path) -> io::Result<Policed> {
-    safety::keeper::told(control, &loaded);
-    control.exchange_policies(loaded.bindings);
-    let ticker = Ticker::start(loader.engine().clone())?;
-    Ok(Policed { loader, base: base.to_owned(), ticker })
+async fn run_shard(
+    part: ShardPart,
+    listener: Socket,
+    tls: Option<Arc<Tls>>,
+    control: Control,
+    done: oneshot::Sender<()>,
+) {
+    match tls {
+        Some(tls) => run_shard_behind(tls, part, listener, control, done).await,
+        None => run_shard_behind(Plain, part, listener, control, done).await,
+    }
 }
 
 /// One shard and its listener, until it has drained and nobody is accepted any more.
-async fn run_shard(part: ShardPart, listener: Socket, control: Control, done: oneshot::Sender<()>) {
+async fn run_shard_behind<D: Door<TcpStream>>(
+    door: D,
+    part: ShardPart,
+    listener: Socket,
+    control: Control,
+    done: oneshot::Sender<()>,
+) {
     let (shard, task) = part.open();
     let listener = TcpListener::from_std(listener.into()).expect("a listening socket becomes tokio's");
-    let accepting = tokio::task::spawn_local(accept(listener, vec![shard], control));
+    let accepting = tokio::task::spawn_local(accept(listener, door, vec![shard], control));
     task.await;
     drop(done);
     // The accept loop ends when the last shard has drained.
@@ -214,8 +229,7 @@ async fn run_hub<P, F, G>(
     admin: Socket,
     control: Control,
     drained: Vec<oneshot::Receiver<()>>,
-    keys: Option<SystemKeys>,
-    policed: Option<Policed>,
+    kept: Kept,
     peer: impl FnOnce() -> (F, G),
 ) where
     P: Spine,
@@ -233,22 +247,14 @@ async fn run_hub<P, F, G>(
         ordered.drain_ordered().await;
         ordered.drain();
     });
-    let keys = keys.map(|keys| {
-        let kept = keeper::keep(control.clone(), keys, Box::new(SystemEntropy));
-        tokio::task::spawn_local(kept)
-    });
-    let policed = policed.map(|Policed { loader, base, ticker }| {
-        let kept = safety::keeper::keep(control.clone(), loader, base);
-        (tokio::task::spawn_local(kept), ticker)
-    });
+    let (_ticker, mut keepers) = kept.start(&control);
     for shard in drained {
         let _ = shard.await;
     }
-    let _ = policed.inspect(|(kept, _)| kept.abort());
+    keepers.abort_all();
     control.stop();
     let _ = hub.await;
     orders.abort();
-    keys.inspect(tokio::task::JoinHandle::abort);
     peer.abort();
     let _ = admin.await;
     drop(broker);

@@ -12,18 +12,20 @@ use arqon_proto::grant::{Grant, Identity};
 use arqon_proto::id::{RoomRef, Tenant};
 use arqon_proto::limits::SessionLimits;
 use arqon_proto::planted::{self, Bug};
+use arqon_proto::session::{RateReached, Spend};
 use arqon_proto::time::Now;
 use arqon_proto::ws::FrameLimits;
 use tokio::sync::Notify;
 
 use crate::admin::{Check, Status};
+use crate::audit::Audit;
 use crate::auth::Verifier;
 use crate::config::{Config, SlowConsumer};
 use crate::env::Clock;
-use crate::metrics::Metrics;
+use crate::metrics::{ConnectResult, Metrics};
 use crate::parts;
 use crate::safety::Policies;
-use crate::slab::{Key, Slab};
+use crate::tenants::{Rate, RoomPlace, TenantUse, Tenants};
 
 /// One Shield's common ground.
 pub(crate) struct Shared {
@@ -46,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) policies: Policies,
     /// Whether a policy asks for the claims of tokens.
     pub(crate) keeps_claims: bool,
+    /// What has to be written down.
+    pub(crate) audit: Audit,
     /// Told when a Brain orders a drain.
     pub(crate) drain_ordered: Notify,
     /// Another live Shield has the name of this one.
@@ -61,9 +65,7 @@ struct Counts {
     addresses: BTreeMap<Ipv6Addr, Address>,
     /// How many addresses there must be for the next look through all of them.
     swept_at: usize,
-    tenants: BTreeMap<Tenant, Key>,
-    /// The same tenants with their connections, so that a connection's note of its tenant is short.
-    of_tenants: Slab<(Tenant, usize)>,
+    tenants: Tenants,
     /// Lists of grants that sessions share, the one seen last behind.
     grants: VecDeque<Arc<[Grant]>>,
 }
@@ -85,14 +87,19 @@ const ADDRESSES_SWEPT_AT: usize = 16_384;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LimitReached {
     pub(crate) name: &'static str,
-    pub(crate) value: usize,
+    pub(crate) value: u64,
     /// A rate: the same may succeed after this time.
     pub(crate) retry_after_ms: Option<u64>,
 }
 
 impl LimitReached {
-    const fn count(name: &'static str, value: usize) -> Self {
-        Self { name, value, retry_after_ms: None }
+    pub(crate) fn count(name: &'static str, value: u32) -> Self {
+        Self { name, value: value.into(), retry_after_ms: None }
+    }
+
+    /// As what it counts.
+    pub(crate) fn result(&self) -> ConnectResult {
+        if self.name == "sockets_max" { ConnectResult::Full } else { ConnectResult::AddressLimit }
     }
 }
 
@@ -123,6 +130,7 @@ impl Shared {
             held: RwLock::default(),
             policies: Policies::default(),
             keeps_claims: config.policies.iter().any(|policy| policy.claims),
+            audit: Audit::default(),
             drain_ordered: Notify::new(),
             conflict: AtomicBool::new(false),
             config,
@@ -175,9 +183,7 @@ impl Shared {
     /// Lets a session share what others have alike: most of a tenant's tokens differ in the user only.
     pub(crate) fn intern(&self, identity: &mut Identity) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((tenant, _)) = counts.tenants.get_key_value(&identity.tenant) {
-            identity.tenant = tenant.clone();
-        }
+        counts.tenants.share(&mut identity.tenant);
         let known = counts.grants.iter().position(|grants| *grants == identity.grants);
         if let Some(grants) = known.and_then(|at| counts.grants.remove(at)) {
             identity.grants = grants;
@@ -194,8 +200,8 @@ impl Shared {
             IpAddr::V6(address) => address,
         };
         let limits = &self.config.limits;
-        let sockets_max = self.config.shield.sockets_max as usize;
-        if self.sockets.load(Ordering::Relaxed) >= sockets_max {
+        let sockets_max = self.config.shield.sockets_max;
+        if self.sockets.load(Ordering::Relaxed) >= sockets_max as usize {
             return Err(LimitReached::count("sockets_max", sockets_max));
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,16 +214,16 @@ impl Shared {
         let rate = limits.connect_rate_per_s;
         one.rate.take(now, rate, limits.connect_burst).map_err(|wait_ms| LimitReached {
             name: "connect_rate_per_s",
-            value: rate as usize,
+            value: rate.into(),
             retry_after_ms: Some(wait_ms),
         })?;
-        let max = limits.connections_per_address_max as usize;
-        if one.connections >= max {
+        let max = limits.connections_per_address_max;
+        if one.connections >= max as usize {
             return Err(LimitReached::count("connections_per_address_max", max));
         }
         one.connections += 1;
         self.sockets.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { shared: Arc::clone(self), address, tenant: NOBODY })
+        Ok(Permit { shared: Arc::clone(self), address, tenant: None })
     }
 }
 
@@ -227,37 +233,44 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Of a connection that has shown no token yet.
-const NOBODY: Key = Key { index: u32::MAX, generation: 0 };
-
 /// A connection's place within the limits; leaving it gives the place back.
 #[derive(Debug)]
 pub(crate) struct Permit {
     shared: Arc<Shared>,
     address: Ipv6Addr,
-    tenant: Key,
+    /// Of a connection that has shown a token.
+    tenant: Option<Arc<TenantUse>>,
 }
 
 impl Permit {
     /// Counts the connection towards its tenant.
-    pub(crate) fn belongs_to(&mut self, tenant: &Tenant) -> Result<(), LimitReached> {
+    pub(crate) fn belongs_to(&mut self, tenant: &Tenant, now: Now) -> Result<(), LimitReached> {
         let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let max = self.shared.config.limits.connections_per_tenant_max as usize;
-        let key = match counts.tenants.get(tenant) {
-            Some(key) => *key,
-            None => {
-                let key = counts.of_tenants.insert((tenant.clone(), 0));
-                counts.tenants.insert(tenant.clone(), key);
-                key
-            }
-        };
-        let Some((_, count)) = counts.of_tenants.get_mut(key) else { return Ok(()) };
-        if *count >= max {
-            return Err(LimitReached::count("connections_per_tenant_max", max));
-        }
-        *count += 1;
-        self.tenant = key;
+        self.tenant = Some(counts.tenants.enter(tenant, &self.shared.config.limits, now)?);
         Ok(())
+    }
+
+    /// Takes from what the clients of its tenant share, if it has shown a token.
+    pub(crate) fn spend(&self, spend: Spend, now: Now) -> Result<(), RateReached> {
+        let Some(tenant) = &self.tenant else { return Ok(()) };
+        let take = |rate, cost| tenant.take(rate, cost, &self.shared.config.limits, now);
+        let spent = match spend {
+            Spend::Publish { bytes } => {
+                take(Rate::Publishes, 1).and_then(|()| take(Rate::PublishBytes, bytes as u64))
+            }
+            Spend::Presence => take(Rate::Presence, 1),
+        };
+        spent.map_err(|LimitReached { name, value, retry_after_ms }| RateReached {
+            name,
+            value,
+            wait_ms: retry_after_ms.unwrap_or_default(),
+        })
+    }
+
+    /// A place for one more room of its tenant.
+    pub(crate) fn room_place(&self) -> Result<Option<RoomPlace>, LimitReached> {
+        let place = |tenant| RoomPlace::take(tenant, &self.shared.config.limits);
+        self.tenant.as_ref().map(place).transpose()
     }
 }
 
@@ -267,16 +280,10 @@ impl Drop for Permit {
         if let Some(one) = counts.addresses.get_mut(&self.address) {
             one.connections -= 1;
         }
-        let key = self.tenant;
-        if !planted::is(Bug::LeakPermit)
-            && let Some((_, count)) = counts.of_tenants.get_mut(key)
+        if let Some(tenant) = &self.tenant
+            && !planted::is(Bug::LeakPermit)
         {
-            *count -= 1;
-            if *count == 0
-                && let Some((tenant, _)) = counts.of_tenants.remove(key)
-            {
-                counts.tenants.remove(&tenant);
-            }
+            Tenants::leave(tenant);
         }
         self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
     }

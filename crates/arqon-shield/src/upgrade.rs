@@ -3,11 +3,11 @@
 //! hyper drives the request directly on the stream, because that gives the typed stream back after the upgrade
 //! (`axum::serve` hides it behind a box). Everything but `/v1/connect` goes to the axum router.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,11 +23,12 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde_json::json;
 use sha1::{Digest as _, Sha1};
 use tower::ServiceExt as _;
 
+use crate::door::{Admission, Arrival, forwarded_for};
 use crate::env::Stream;
 use crate::metrics::{ConnectResult, Counter};
 use crate::shard::{Accepted, Shard};
@@ -43,21 +44,19 @@ const SUBPROTOCOL_BEARER: &str = "arqon.bearer.";
 /// RFC 6455, section 1.3.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Serves one stream until it is a session, or ends.
-pub(crate) async fn serve<S: Stream>(shard: Rc<Shard<S>>, shared: Arc<Shared>, stream: S, peer: SocketAddr) {
+/// Serves one client until it is a session, or ends; drop the future to bound the time until then.
+pub(crate) async fn serve<S: Stream>(shard: &Shard<S>, shared: Arc<Shared>, arrival: Arrival<S>) {
     let slot: Slot = Rc::default();
     let limits = &shared.config.limits;
-    let header_within = limits.header_within;
     let mut http = http1::Builder::new();
     // hyper reads the real clock for the Date header; 8 KiB is the smallest buffer it takes.
-    http.auto_date_header(false)
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_within)
-        .max_buf_size(limits.header_bytes_max.bytes().max(8192));
-    let service = FrontDoor { shared: Arc::clone(&shared), peer, slot: Rc::clone(&slot) };
+    http.auto_date_header(false).max_buf_size(limits.header_bytes_max.bytes().max(8192));
+    let Arrival { stream, peer, admission } = arrival;
+    let (peer, by_header) = (peer.ip(), admission.is_none());
+    let service =
+        FrontDoor { shared, peer, admission: Cell::new(admission), by_header, slot: Rc::clone(&slot) };
     let connection = http.serve_connection(TokioIo::new(stream), service).without_shutdown();
-    // hyper's own limit starts anew with every request; whoever only asks for other paths must go as well.
-    let Ok(Ok(parts)) = tokio::time::timeout(header_within, connection).await else { return };
+    let Ok(parts) = connection.await else { return };
     // The connection also ends well when a keep-alive request was its last: only the slot tells an upgrade.
     let Some(accepted) = slot.borrow_mut().take() else { return };
     let mut read = parts.read_buf.to_vec();
@@ -68,7 +67,10 @@ type Slot = Rc<RefCell<Option<Accepted>>>;
 
 struct FrontDoor {
     shared: Arc<Shared>,
-    peer: SocketAddr,
+    peer: IpAddr,
+    admission: Cell<Admission>,
+    /// Whether a header of the request tells whose it is.
+    by_header: bool,
     slot: Slot,
 }
 
@@ -86,6 +88,8 @@ impl Service<Request<Incoming>> for FrontDoor {
                     response
                 }
                 Err(refusal) => {
+                    let client = self.client(request.headers());
+                    self.shared.audit.not_let_in(client, &refusal, self.shared.now());
                     self.shared.metrics.hub().count(Counter::Connects(refusal.result()));
                     refusal.into_response()
                 }
@@ -132,8 +136,7 @@ impl Refusal {
         match self {
             Self::NotWebSocket(_) | Self::UnknownSubprotocol | Self::TokenInUrl => ConnectResult::BadRequest,
             Self::Origin => ConnectResult::Origin,
-            Self::Limit(LimitReached { name: "sockets_max", .. }) => ConnectResult::Full,
-            Self::Limit(_) => ConnectResult::AddressLimit,
+            Self::Limit(limit) => limit.result(),
             Self::Draining => ConnectResult::Draining,
         }
     }
@@ -188,8 +191,8 @@ impl FrontDoor {
         if self.shared.is_draining() {
             return Err(Refusal::Draining);
         }
-        let permit = self.permit()?;
         let headers = request.headers();
+        let permit = self.permit(headers)?;
         let key = handshake_key(request.method(), headers)?;
         if request.uri().query().is_some_and(|query| query.contains("token=")) {
             return Err(Refusal::TokenInUrl);
@@ -210,8 +213,17 @@ impl FrontDoor {
         Ok((Accepted { encoding: offer.encoding, token, permit }, response))
     }
 
-    fn permit(&self) -> Result<Permit, Refusal> {
-        self.shared.enter(self.peer.ip(), self.shared.now()).map_err(Refusal::Limit)
+    fn permit(&self, headers: &HeaderMap) -> Result<Permit, Refusal> {
+        let admitted = self
+            .admission
+            .take()
+            .unwrap_or_else(|| self.shared.enter(self.client(headers), self.shared.now()));
+        admitted.map_err(Refusal::Limit)
+    }
+
+    /// Whose request it is. Only a proxy that is believed can say that it is somebody else's.
+    fn client(&self, headers: &HeaderMap) -> IpAddr {
+        if self.by_header { forwarded_for(headers, self.peer, &self.shared.config.proxy) } else { self.peer }
     }
 
     /// Browsers send Origin, and only they: another site's page must not use its visitor's network position.

@@ -25,15 +25,21 @@ pub(super) fn cast(text: &str, seed: u64, sockets: u32, share: Share) -> Result<
         let of = if share.together { of } else { share.part(of) };
         cohort.rooms.of = of.max(cohort.rooms.per_actor).max(1);
     }
+    // The same in every process, whoever has no part in it.
+    let arrived_ms = arrives_ms(&scenario);
     scenario.actors.retain(|cohort| cohort.count > 0);
     let seed = if share.together { seed } else { seed.wrapping_add(u64::from(share.number)) };
     let plan = plan::compile(&scenario, seed);
-    let arrived = scenario.actors.iter().map(|cohort| cohort.start.max_ms + cohort.arrive.max_ms).max();
-    let mut casting = Casting { arrived_ms: arrived.unwrap_or(0), share, ..Casting::default() };
+    let mut casting = Casting { arrived_ms, share, ..Casting::default() };
     casting.actors(&plan.actors);
     casting.acts(&plan);
     casting.cast.lasts = Duration::from_millis(plan.quiet_ms.saturating_sub(casting.arrived_ms));
     Ok(casting.cast)
+}
+
+/// When the last client comes.
+pub(super) fn arrives_ms(scenario: &Scenario) -> u64 {
+    scenario.actors.iter().map(|cohort| cohort.start.max_ms + cohort.arrive.max_ms).max().unwrap_or(0)
 }
 
 /// A load is what clients do; what breaks is the simulator's business.

@@ -1,7 +1,7 @@
 //! The servers that are compared, each a child process on a core of its own.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::dialect::Dialect;
 use crate::entry::Tokens;
-use crate::target::Setup;
+use crate::target::{Setup, spawn};
 
 /// Who is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -110,7 +110,7 @@ fn judged() -> Result<Server> {
         "[[policies]]\nname = \"allows\"\nfile = {:?}\n",
         file.display().to_string()
     ))?;
-    let setup = Setup { config, spine: None };
+    let setup = Setup { config, ..Setup::default() };
     let mut server = own("serve", &setup, Dialect::Arqon { acks: false })?;
     server._folder = Some(folder);
     Ok(server)
@@ -118,12 +118,7 @@ fn judged() -> Result<Server> {
 
 /// This very program in another role. It says in one line of JSON where it listens.
 fn own(role: &str, setup: &Setup, dialect: Dialect) -> Result<Server> {
-    let program = std::env::current_exe()?;
-    let mut child = Command::new(program).arg(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let setup = serde_json::to_string(setup)? + "\n";
-    child.stdin.as_mut().context("its input is piped")?.write_all(setup.as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().context("its output is piped")?).read_line(&mut line)?;
+    let (child, line) = spawn(role, setup)?;
     let told: Value = serde_json::from_str(&line).with_context(|| format!("{role} did not start"))?;
     let port = told["port"].as_u64().context("port is missing")?;
     let token = match told.get("tokens") {

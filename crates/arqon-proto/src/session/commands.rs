@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey};
+use super::host::{Denied, Host, Output, PolicyAction, PolicyEvent, RoomKey, Spend};
 use super::refused::{Refused, verdict};
 use super::{Authenticated, Phase, Session, Timer, Turn};
 use crate::code::{CloseCode, ErrorCode};
@@ -45,7 +45,13 @@ impl Session {
     /// Takes one command. It is answered here, or a membership or publish is left waiting for its answer.
     fn command<H: Host>(&mut self, command: &Command<'_>, turn: &mut Turn<'_, H>) {
         let outcome = self.execute(command.id, &command.body, turn);
-        turn.host.took(&command.body, outcome.as_ref().err().map(|refused| refused.code));
+        let identity = self.peer.as_ref().map(|peer| &peer.identity);
+        let denied = outcome.as_ref().err().map(|refused| Denied {
+            code: refused.code,
+            message: &refused.message,
+            identity,
+        });
+        turn.host.took(&command.body, denied.as_ref());
         match outcome {
             Ok(()) => self.errors_in_a_row = 0,
             Err(refused) => self.refuse(command.id, &refused, turn),
@@ -100,7 +106,7 @@ impl Session {
             return self.close(code, &refused.message, turn);
         }
         // What the Shield cannot do at the moment is not the client's doing, however often it asks.
-        let too_fast = refused.code == ErrorCode::RateLimited;
+        let too_fast = refused.code == ErrorCode::RateLimited && !refused.of_others;
         if refused.code.temporary() && !too_fast {
             return;
         }
@@ -254,6 +260,7 @@ impl Session {
 
         let mut scratch = Vec::new();
         let payload = publish.payload.decode_into(&mut scratch);
+        turn.host.spend(Spend::Publish { bytes: payload.bytes().len() })?;
         let peer = self.peer()?;
         let action = PolicyAction::Publish { room: name, payload };
         let event = PolicyEvent { identity: &peer.identity, session: Some(peer.session), action };

@@ -56,6 +56,15 @@ pub trait Host {
         Ok(())
     }
 
+    /// Takes from what the sessions of the tenant share. Called when only policies and rooms can still refuse.
+    ///
+    /// # Errors
+    /// The limit that was reached.
+    fn spend(&mut self, spend: Spend) -> Result<(), RateReached> {
+        let _ = spend;
+        Ok(())
+    }
+
     /// Asks the policies. Whatever goes wrong in one is a [`Verdict::Deny`].
     fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {
         let _ = event;
@@ -65,9 +74,9 @@ pub trait Host {
     /// When a client that is sent away now should come back, in milliseconds; jittered, so that not all come at once.
     fn retry_after_ms(&mut self) -> u64;
 
-    /// Hears of every command that could be read, and why it was refused at once, if it was. For counting.
-    fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {
-        let _ = (command, refused);
+    /// Hears of every command that could be read, and why it was refused at once, if it was. For counting and writing down.
+    fn took(&mut self, command: &CommandBody<'_>, denied: Option<&Denied<'_>>) {
+        let _ = (command, denied);
     }
 
     /// Does what the session decided. Called in order, and never calls back into the session.
@@ -160,6 +169,40 @@ pub struct RoomError {
     pub code: ErrorCode,
     /// For the developer; names the limit and its value, if it is one.
     pub message: Cow<'static, str>,
+}
+
+/// What a session is about to use of its tenant's share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spend {
+    /// A publication.
+    Publish {
+        /// Of its payload.
+        bytes: usize,
+    },
+    /// Metadata for presence.
+    Presence,
+}
+
+/// A rate that the sessions of a tenant have used up together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateReached {
+    /// The limit.
+    pub name: &'static str,
+    /// Its value, a second.
+    pub value: u64,
+    /// When the same would pass, if nobody else was faster.
+    pub wait_ms: u64,
+}
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Denied<'a> {
+    /// The code.
+    pub code: ErrorCode,
+    /// For the developer.
+    pub message: &'a str,
+    /// Whose it was; `None` before a valid token.
+    pub identity: Option<&'a Identity>,
 }
 
 /// Why a session with a valid token was sent away.

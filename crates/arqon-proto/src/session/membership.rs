@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey};
+use super::host::{Host, Output, PolicyAction, PolicyEvent, RoomKey, Spend};
 use super::refused::{Refused, reason_of, verdict};
 use super::{Authenticated, Session, Turn};
 use crate::code::ErrorCode;
@@ -69,6 +69,9 @@ impl Session {
             return Err(Refused::limit("rooms_per_connection_max", turn.limits.rooms_max));
         }
         let track = subscribe.track.map(|meta| checked_meta(meta, turn.limits)).transpose()?;
+        if track.is_some() {
+            turn.host.spend(Spend::Presence)?;
+        }
         let action = PolicyAction::Subscribe { room: name, track };
         let replaced = judge(action, peer, turn)?;
         let track = match (track, &replaced) {
@@ -157,6 +160,7 @@ impl Session {
             return Err(Refused::no_grant("presence"));
         }
         let meta = checked_meta(meta, turn.limits)?;
+        turn.host.spend(Spend::Presence)?;
         let replaced = judge(PolicyAction::Track { room: name, meta }, peer, turn)?;
         let meta = match &replaced {
             None => meta,

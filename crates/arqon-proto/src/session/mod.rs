@@ -27,9 +27,9 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 pub use self::host::{
-    AuthError, Host, Output, PolicyAction, PolicyEvent, Refusal, RoomError, RoomKey, Verdict,
+    AuthError, Denied, Host, Output, PolicyAction, PolicyEvent, RateReached, Refusal, RoomError, RoomKey,
+    Spend, Verdict,
 };
-
 use self::membership::Membership;
 use self::refused::{Refused, reason_of};
 use self::timer::{Timer, Timers};

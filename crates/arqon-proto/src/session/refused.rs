@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use super::host::{AuthError, RoomError, Verdict};
+use super::host::{AuthError, RateReached, RoomError, Verdict};
 use crate::code::{CloseCode, ErrorCode};
 use crate::id::NameError;
 
@@ -14,11 +14,13 @@ pub(super) struct Refused {
     pub(super) message: Cow<'static, str>,
     pub(super) retry_after_ms: Option<u64>,
     pub(super) close: Option<CloseCode>,
+    /// The doing of others: it is not held against the session.
+    pub(super) of_others: bool,
 }
 
 impl Refused {
     pub(super) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None, close: None }
+        Self { code, message: message.into(), retry_after_ms: None, close: None, of_others: false }
     }
 
     /// Ends the session too.
@@ -44,9 +46,9 @@ impl Refused {
         Self::new(ErrorCode::LimitExceeded, format!("{name} is {value}"))
     }
 
-    pub(super) fn rate(name: &str, value: u32, retry_after_ms: u64) -> Self {
-        let message = format!("{name} is {value}").into();
-        Self { code: ErrorCode::RateLimited, message, retry_after_ms: Some(retry_after_ms), close: None }
+    pub(super) fn rate(name: &str, value: impl Display, retry_after_ms: u64) -> Self {
+        let message = format!("{name} is {value}");
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorCode::RateLimited, message) }
     }
 
     /// What the host answered about a room.
@@ -74,6 +76,12 @@ impl Refused {
     /// A policy that does what it may not do is a policy that denies.
     pub(super) fn policy_misbehaved(what: &'static str) -> Self {
         Self::new(ErrorCode::PolicyDenied, what)
+    }
+}
+
+impl From<RateReached> for Refused {
+    fn from(reached: RateReached) -> Self {
+        Self { of_others: true, ..Self::rate(reached.name, reached.value, reached.wait_ms) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arqon_proto::code::{CloseCode, ErrorCode};
 use arqon_proto::limits::SessionLimits;
 use arqon_proto::message::CommandBody;
-use arqon_proto::session::{Input, Refusal, Session, Verdict};
+use arqon_proto::session::{Input, RateReached, Refusal, Session, Spend, Verdict};
 
 use crate::pair::*;
 
@@ -279,6 +279,23 @@ fn a_client_that_never_reads_its_errors_is_closed() {
     assert!(!pair.session.is_closing());
     pair.client_sends(7, CommandBody::Unknown);
     pair.assert_closed_with(CloseCode::BadRequest);
+}
+
+#[test]
+fn what_a_tenant_has_used_up_is_refused_and_not_held_against_one_client() {
+    let mut pair = Pair::connected(SessionLimits { errors_max: 3, ..limits() });
+    pair.host.used_up = Some(RateReached { name: "tenant_publish_rate_per_s", value: 50, wait_ms: 20 });
+    for id in 2..10 {
+        pair.client_sends(id, publish("lobby"));
+        pair.assert_told(&[Told::Error {
+            id,
+            code: ErrorCode::RateLimited,
+            message: "tenant_publish_rate_per_s is 50".to_owned(),
+            retry_after_ms: Some(20),
+        }]);
+    }
+    assert!(!pair.session.is_closing());
+    assert_eq!(pair.host.spent[0], Spend::Publish { bytes: 1 });
 }
 
 #[test]

@@ -13,7 +13,8 @@ use arqon_proto::message::{
     Command, CommandBody, Connect, Encoding, Payload, Publish, ServerBody, ServerFrame, Subscribe, Watch,
 };
 use arqon_proto::session::{
-    AuthError, Host, Input, Output, PolicyEvent, Refusal, RoomError, RoomKey, Session, Verdict,
+    AuthError, Host, Input, Output, PolicyEvent, RateReached, Refusal, RoomError, RoomKey, Session, Spend,
+    Verdict,
 };
 use arqon_proto::time::Now;
 
@@ -40,6 +41,9 @@ pub(crate) struct FakeHost {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) room_error: Option<ErrorCode>,
     pub(crate) verdict: Verdict,
+    /// What the tenant has used up, and what was spent of it before.
+    pub(crate) used_up: Option<RateReached>,
+    pub(crate) spent: Vec<Spend>,
     pub(crate) told: Vec<Told>,
     encoding: Encoding,
     rooms: BTreeMap<String, RoomKey>,
@@ -65,6 +69,11 @@ impl Host for FakeHost {
             Some(code) => Err(RoomError { code, message: "not now".into() }),
             None => Ok(*self.rooms.entry(format!("{tenant}.{room}")).or_insert(next)),
         }
+    }
+
+    fn spend(&mut self, spend: Spend) -> Result<(), RateReached> {
+        self.spent.push(spend);
+        self.used_up.map_or(Ok(()), Err)
     }
 
     fn judge(&mut self, _: &PolicyEvent<'_>) -> Verdict {
@@ -170,6 +179,8 @@ impl Pair {
             refusal: None,
             room_error: None,
             verdict: Verdict::Allow,
+            used_up: None,
+            spent: Vec::new(),
             told: Vec::new(),
             encoding,
             rooms: BTreeMap::new(),

@@ -48,12 +48,14 @@ impl FromRequest<Api> for Call {
         let place = api.calls.take()?;
         let (mut parts, body) = request.into_parts();
         let token = bearer(&parts.headers, &parts.uri)?;
-        let identity = api.operator.verify(&token)?;
+        let identity =
+            api.operator.verify(&token).inspect_err(|error| api.operator.denied(None, &error.message))?;
         let params = RawPathParams::from_request_parts(&mut parts, &()).await;
         let params = params.map_err(|_| ApiError::bad("the path is not UTF-8"))?;
         let params: Vec<(Box<str>, Box<str>)> =
             params.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let tenant = scope(&identity, find(&params, "tenant"))?;
+        let tenant = scope(&identity, find(&params, "tenant"));
+        let tenant = tenant.inspect_err(|error| api.operator.denied(Some(&identity), error.message()))?;
         let of_tenant = identity.admin == Admin::Tenant;
         let share = of_tenant.then(|| api.calls.share(&identity.tenant)).transpose()?;
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
@@ -165,6 +167,9 @@ impl Call {
         if self.is_of_tenant() {
             self.orders.take(&self.identity.tenant, self.operator.now())?;
         }
+        let kind: pb::ask::Kind = kind.into();
+        let (tenant, user) = (self.identity.tenant.as_str(), self.identity.user.as_str());
+        tracing::info!(target: "audit", tenant, user, order = ?kind, "an operator gives an order");
         match self.ask(kind).await? {
             pb::answer::Result::Order(done) => Ok(done),
             _ => Err(strange()),

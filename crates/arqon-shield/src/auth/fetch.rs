@@ -53,7 +53,7 @@ pub(super) async fn fetch(config: &AuthConfig, base: &Path) -> Result<Vec<u8>, F
     }
     let name = ServerName::try_from(address.host.clone())?;
     let (config, base) = (config.clone(), base.to_owned());
-    let believed = beside(move || tls(&config, &base)).await;
+    let believed = beside("authorities", move || tls(&config, &base)).await;
     let believed = believed.map_err(FetchError::Authorities)??;
     let connector = TlsConnector::from(Arc::new(believed));
     get(connector.connect(name, stream).await.map_err(FetchError::Connect)?, &address).await

@@ -56,7 +56,7 @@ impl KeySource for SystemKeys {
                     let alone =
                         alone.map_err(|_| "key files are still being read: their file system hangs")?;
                     let load = move || (Keys::load(&config, &base), alone).0;
-                    beside(load).await?.map_err(|error| error.to_string())
+                    beside("keys", load).await?.map_err(|error| error.to_string())
                 })
             }
             Source::Url => Box::pin(async move {
@@ -68,15 +68,29 @@ impl KeySource for SystemKeys {
 }
 
 /// Does what reads files on a thread of its own: a file system that hangs must not hold up the hub, nor, as a thread of the
-/// runtime's would, the end of the process.
+/// runtime's would, the end of the process. The thread has a name of up to 15 bytes.
 pub(crate) async fn beside<T: Send + 'static>(
+    name: &str,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     let (tell, told) = oneshot::channel();
     // Whoever does not wait any more does not want the answer.
     let read = move || drop(tell.send(read()));
-    std::thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(|error| error.to_string())?;
-    told.await.map_err(|_| "the thread that reads keys has ended".to_owned())
+    std::thread::Builder::new().name(name.to_owned()).spawn(read).map_err(|error| error.to_string())?;
+    told.await.map_err(|_| format!("the thread that reads {name} has ended"))
+}
+
+/// Small files of this machine; who needs longer is looked for.
+const READS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits for a reading as long as it takes: another would only hang beside it. If it takes long, `late` hears of it.
+pub(crate) async fn patiently<T>(reading: impl Future<Output = T>, late: impl FnOnce(&str)) -> T {
+    let mut reading = std::pin::pin!(reading);
+    if let Ok(read) = tokio::time::timeout(READS_WITHIN, reading.as_mut()).await {
+        return read;
+    }
+    late("files are still being read: their file system hangs");
+    reading.await
 }
 
 /// Keeps the keys of a Shield up to date for as long as it is polled. Returns at once if its configuration names no source: its keys were
@@ -136,7 +150,7 @@ fn put_in_force(control: &Control, verdict: Verdict, now: Now) {
                 keys = keys.or(&shared.verifier.keys());
             }
             shared.verifier.exchange(keys);
-            tracing::info!(?added, ?removed, wall_ms = now.wall_ms, "keys were exchanged");
+            tracing::info!(target: "audit", ?added, ?removed, wall_ms = now.wall_ms, "keys were exchanged");
             if planted::is(Bug::RotationDropsClients) {
                 control.drain();
             }

@@ -172,6 +172,12 @@ impl Shown for ByteSize {
     }
 }
 
+impl Shown for u64 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Shown for u32 {
     fn shown(&self) -> String {
         self.to_string()
@@ -202,6 +208,10 @@ impl Config {
             ("limits.command_rate_per_s", l.command_rate_per_s),
             ("limits.errors_max", l.errors_max),
             ("limits.connections_per_tenant_max", l.connections_per_tenant_max),
+            ("limits.tenant_connect_rate_per_s", l.tenant_connect_rate_per_s),
+            ("limits.tenant_publish_rate_per_s", l.tenant_publish_rate_per_s),
+            ("limits.tenant_presence_rate_per_s", l.tenant_presence_rate_per_s),
+            ("limits.rooms_per_tenant_max", l.rooms_per_tenant_max),
             ("limits.connections_per_address_max", l.connections_per_address_max),
             ("limits.connect_rate_per_s", l.connect_rate_per_s),
             ("spine.queue_messages_max", self.spine.queue_messages_max),
@@ -210,6 +220,8 @@ impl Config {
         ] {
             rules.not_zero(key, count);
         }
+        rules.not_zero("policy.fuel_max", self.policy.fuel_max);
+        rules.not_zero("policy.tenant_fuel_per_s", self.policy.tenant_fuel_per_s);
         for (key, time) in [
             ("limits.authenticate_within", l.authenticate_within),
             ("limits.ping_interval", l.ping_interval),
@@ -223,6 +235,7 @@ impl Config {
             ("auth.keys_within", self.auth.keys_within),
             ("policy.deadline", self.policy.deadline),
             ("policy.files_interval", self.policy.files_interval),
+            ("tls.files_interval", self.tls.files_interval),
         ] {
             rules.not_zero(key, time);
         }
@@ -243,6 +256,11 @@ impl Config {
             message,
             ("limits.egress_bytes_max", l.egress_bytes_max),
             "one large message would make every client a slow consumer",
+        );
+        rules.at_most(
+            message,
+            ("limits.tenant_publish_bytes_per_s", l.tenant_publish_bytes_per_s),
+            "a large message would never pass",
         );
         rules.at_most(
             message,
@@ -333,6 +351,12 @@ impl Config {
         }
         for (key, message) in policy::impossible(&self.policies) {
             rules.broken(&[&key], message);
+        }
+        for (key, message) in self.tls.impossible() {
+            rules.broken(&[key], message);
+        }
+        if let Some((key, message)) = self.proxy.impossible() {
+            rules.broken(&[key], message.to_owned());
         }
         for (key, message) in self.valkey.impossible() {
             rules.broken(&[key], message);

@@ -56,15 +56,29 @@ section! {
         errors_max: u32 = 100,
         /// Connections of one tenant on this Shield. Default 10000. Further ones are closed with 4004.
         connections_per_tenant_max: u32 = 10_000,
-        /// Connections of one client address. Default 1000: an office behind one address fits. Behind a proxy every client has the
-        /// proxy's address: raise it to shield.sockets_max there. Further ones are refused with HTTP 503.
+        /// New connections per second of one tenant on this Shield; as many may come at once. Default 10000. Further ones are closed with 4004.
+        tenant_connect_rate_per_s: u32 = 10_000,
+        /// Publishes per second of one tenant on this Shield, of all its clients together; as many may come at once. Default 20000. Above it
+        /// a publish is answered rate_limited.
+        tenant_publish_rate_per_s: u32 = 20_000,
+        /// Bytes of payload per second that the clients of one tenant publish on this Shield; as many may come at once. Default 64MiB, at
+        /// least message_bytes_max. Above it a publish is answered rate_limited.
+        tenant_publish_bytes_per_s: ByteSize = ByteSize::mib(64),
+        /// Metadata for presence per second of one tenant on this Shield, with a subscribe or alone; as many may come at once. Default 10000.
+        /// Above it the command is answered rate_limited.
+        tenant_presence_rate_per_s: u32 = 10_000,
+        /// Rooms of one tenant on this Shield, counted once per shard that has a client in them. Default 50000, half of shield.rooms_max.
+        /// Further ones are answered limit_exceeded.
+        rooms_per_tenant_max: u32 = 50_000,
+        /// Connections of one client address. Default 1000: an office behind one address fits. Behind a proxy that [proxy] does not
+        /// name, every client has the proxy's address: raise it to shield.sockets_max there. Further ones are refused with HTTP 503.
         connections_per_address_max: u32 = 1_000,
         /// New connections per second of one client address, sustained. Default 100. Above it the upgrade is refused with HTTP 429.
         connect_rate_per_s: u32 = 100,
         /// New connections of one client address at once before connect_rate_per_s applies. Default 1000: everybody behind one
         /// address may come back together after a network fault; at least connect_rate_per_s.
         connect_burst: u32 = 1_000,
-        /// Time from the accept to the end of the request header. Default 5s. Longer: slow handshakes hold sockets for longer.
+        /// Time from the accept to the end of the request header, the TLS handshake included. Default 5s. Longer: slow handshakes hold sockets for longer.
         #[serde(with = "units::duration")]
         header_within: Duration = Duration::from_secs(5),
         /// Size of the request header, the token in it included; a longer token goes into the connect command. Default 8KiB, which

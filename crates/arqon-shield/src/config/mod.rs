@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod auth;
 mod brain;
 mod check;
+mod door;
 mod error;
 mod limits;
 mod names;
@@ -27,13 +28,14 @@ mod units;
 pub(crate) use auth::JwksAddress;
 pub use brain::{BrainTable, ValkeyConfig};
 pub(crate) use check::nearest;
+pub use door::{ProxyConfig, ProxyHeader, TlsConfig};
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;
 pub use policy::{PolicyEventKind, PolicyIsolation, PolicyMode, PolicyRule, PolicyTable};
 pub use spine::{SpineConfig, SpineKind};
 pub use tables::{
-    Algorithm, AuthConfig, DrainConfig, KeyConfig, LogConfig, LogLevel, OriginConfig, PresenceConfig,
-    RoomRule, ShieldTable, SlowConsumer,
+    Algorithm, AuthConfig, DrainConfig, KeyConfig, LogConfig, LogFormat, LogLevel, OriginConfig,
+    PresenceConfig, RoomRule, ShieldTable, SlowConsumer,
 };
 pub use text::{Doc, default_toml, doc, docs};
 pub use units::{ByteSize, UnitError, parse_duration, show_duration};
@@ -44,6 +46,10 @@ pub use units::{ByteSize, UnitError, parse_duration, show_duration};
 pub struct Config {
     /// `[shield]`
     pub shield: ShieldTable,
+    /// `[tls]`
+    pub tls: TlsConfig,
+    /// `[proxy]`
+    pub proxy: ProxyConfig,
     /// `[limits]`
     pub limits: Limits,
     /// `[[rooms]]`, in the order of the file.
@@ -73,6 +79,8 @@ pub struct Config {
 /// Every table, in the order of the file.
 const SECTIONS: &[section::Section] = &[
     ShieldTable::SECTION,
+    TlsConfig::SECTION,
+    ProxyConfig::SECTION,
     Limits::SECTION,
     RoomRule::SECTION,
     AuthConfig::SECTION,

@@ -121,8 +121,11 @@ section! {
 section! {
     /// What is written to standard error.
     LogConfig = "log" {
-        /// "error", "warn", "info", "debug" or "trace". Default "info". From "debug" on, room names are written.
+        /// "error", "warn", "info", "debug" or "trace". Default "info": with events of the target `audit`, which say who was refused what in
+        /// which room, and who changed what. From "debug" on, other lines name rooms, too.
         level: LogLevel = LogLevel::Info,
+        /// "text", or "json": an object a line. Default "text".
+        format: LogFormat = LogFormat::Text,
     }
 }
 
@@ -253,6 +256,16 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 impl LogLevel {

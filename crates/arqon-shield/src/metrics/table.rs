@@ -41,7 +41,7 @@ pub enum Values {
 /// barrier deadline and above.
 pub const BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000];
 
-const COMMANDS: &[&str] =
+pub(super) const COMMANDS: &[&str] =
     &["connect", "subscribe", "unsubscribe", "publish", "track", "untrack", "refresh", "ping", "unknown"];
 
 const fn metric(
@@ -90,6 +90,8 @@ pub const METRICS: &[Metric] = &[
                 "full",
                 "draining",
                 "timeout",
+                "tls",
+                "proxy",
             ]),
         )],
     ),

@@ -10,7 +10,7 @@ use arqon_policy::{Bindings, Engine};
 
 use super::files::{Loaded, Loader};
 use crate::app::Control;
-use crate::auth::keeper::beside;
+use crate::auth::keeper::{beside, patiently};
 use crate::metrics::{Counter, PolicyRead};
 
 /// Keeps the policies of a Shield as their files are, for as long as it is polled.
@@ -25,7 +25,8 @@ pub(crate) async fn keep(control: Control, loader: Loader, base: PathBuf) {
         let (loader, base) = (Arc::clone(&loader), base.clone());
         let before = control.shared.policies.bindings();
         let of_before = Arc::clone(&before);
-        let read: Result<Result<Loaded, _>, String> = beside(move || loader.read(&base, &of_before)).await;
+        let reading = beside("policies", move || loader.read(&base, &of_before));
+        let read = patiently(reading, |why| control.shared.check("policies", false, true, why)).await;
         let result = match read.and_then(|read| read.map_err(|error| error.to_string())) {
             Ok(loaded) => put_in_force(&control, &before, loaded),
             Err(why) => {
@@ -49,7 +50,7 @@ fn put_in_force(control: &Control, before: &Bindings, loaded: Loaded) -> PolicyR
         return PolicyRead::Same;
     }
     control.shared.policies.exchange(loaded.bindings);
-    tracing::info!(?old, ?new, "policies were exchanged");
+    tracing::info!(target: "audit", ?old, ?new, "policies were exchanged");
     PolicyRead::Exchanged
 }
 

@@ -19,6 +19,7 @@ use arqon_proto::time::Now;
 pub use arqon_policy::Bindings;
 pub use files::{Loaded, Loader, PolicyError, load};
 
+use crate::audit::Audit;
 use crate::config::PolicyTable;
 use crate::metrics::{Counter, Judged, ShardMetrics};
 
@@ -72,6 +73,7 @@ impl Safety {
         event: &PolicyEvent<'_>,
         now: Now,
         metrics: &ShardMetrics,
+        audit: &Audit,
     ) -> Verdict {
         let version = policies.version.load(Ordering::Acquire);
         if version != self.version {
@@ -82,7 +84,7 @@ impl Safety {
             return Verdict::Allow;
         }
         let event = seen(event);
-        match self.judge.judge(&event, now, &mut |step| tell(step, &event, metrics)) {
+        match self.judge.judge(&event, now, &mut |step| tell(step, &event, metrics, audit, now)) {
             Outcome::Allow => Verdict::Allow,
             Outcome::Replace(payload) => Verdict::Replace(payload.to_vec()),
             Outcome::Deny(denial) => Verdict::Deny {
@@ -122,7 +124,7 @@ fn seen<'a>(event: &PolicyEvent<'a>) -> Event<'a> {
 }
 
 /// Counts what one policy said, and writes down what an operator has to know: never a payload.
-fn tell(step: &Step<'_>, event: &Event<'_>, metrics: &ShardMetrics) {
+fn tell(step: &Step<'_>, event: &Event<'_>, metrics: &ShardMetrics, audit: &Audit, now: Now) {
     let judged = match step.verdict {
         Ok(Answer::Allow) => Judged::Allow,
         Ok(Answer::Replace(_)) => Judged::Replace,
@@ -141,20 +143,25 @@ fn tell(step: &Step<'_>, event: &Event<'_>, metrics: &ShardMetrics) {
             Level::Warn => tracing::warn!(policy, tenant, line, "a policy says"),
         }
     }
+    for (name, delta) in step.effects.counters() {
+        tracing::debug!(policy, tenant, name, delta, "a policy counts");
+    }
     let module = step.binding.module.hash();
     match step.verdict {
-        Ok(Answer::Deny { code, .. }) => {
-            tracing::debug!(
-                policy, version, %module, tenant, sender, code, shadow, fuel = step.fuel, kind = event.kind.name(),
+        Ok(Answer::Deny { code, .. }) if audit.may(now) => {
+            tracing::info!(
+                target: "audit", policy, version, %module, tenant, sender, code, shadow, fuel = step.fuel, kind = event.kind.name(),
                 "a policy denies"
             );
         }
         Err(failure) if step.suspended => {
-            tracing::warn!(policy, version, %module, tenant, %failure, "a policy keeps failing and is suspended");
+            tracing::warn!(target: "audit", policy, version, %module, tenant, %failure, "a policy keeps failing and is suspended");
         }
-        Err(failure) => {
-            tracing::debug!(policy, version, %module, tenant, sender, %failure, "a policy fails, which denies");
+        Err(failure) if audit.may(now) => {
+            tracing::info!(
+                target: "audit", policy, version, %module, tenant, sender, shadow, %failure, "a policy fails, which denies"
+            );
         }
-        Ok(_) => {}
+        Ok(_) | Err(_) => {}
     }
 }

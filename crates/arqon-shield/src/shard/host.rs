@@ -11,13 +11,15 @@ use arqon_proto::grant::{Identity, Peer};
 use arqon_proto::id::{RoomRef, SessionId, Subject, Tenant, User};
 use arqon_proto::message::{CommandBody, Encoding, Payload, ServerFrame, Watch};
 use arqon_proto::planted::{self, Bug};
-use arqon_proto::session::{AuthError, Host, Output, PolicyEvent, Refusal, RoomError, RoomKey, Verdict};
+use arqon_proto::session::{
+    AuthError, Denied, Host, Output, PolicyEvent, RateReached, Refusal, RoomError, RoomKey, Spend, Verdict,
+};
 use arqon_proto::time::Now;
 use arqon_proto::ws::{self, Opcode};
 use bytes::Bytes;
 
 use super::conn::{ConnIo, room_key, slab_key};
-use super::rooms::{Interest, Membership, Rooms, Waiting, half};
+use super::rooms::{Interest, Membership, NoPlace, Rooms, Waiting, half};
 use super::timers::Timers;
 use crate::env::{Entropy, Stream};
 use crate::hub::message::{AckTo, Content, Outbox, Publish, ShardIndex, ToHub};
@@ -156,7 +158,7 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     }
 
     fn admit(&mut self, identity: &Identity) -> Result<SessionId, Refusal> {
-        self.io.permit.belongs_to(&identity.tenant).map_err(|limit| Refusal {
+        self.io.permit.belongs_to(&identity.tenant, self.now).map_err(|limit| Refusal {
             code: CloseCode::ConnectionLimit,
             message: Cow::Owned(limit.to_string()),
         })?;
@@ -169,12 +171,17 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     fn room(&mut self, tenant: &Tenant, room: RoomRef<'_>) -> Result<RoomKey, RoomError> {
         let State { rooms, shared, .. } = &mut *self.state;
         let policy = || shared.slow_policy(tenant, room);
-        rooms.intern(tenant, room, policy, || shared.held(), self.now.mono_ms).map(room_key).ok_or_else(
-            || RoomError {
-                code: ErrorCode::LimitExceeded,
-                message: format!("rooms_max of this Shield is {}", shared.config.shield.rooms_max).into(),
+        let place = || self.io.permit.room_place();
+        let found = rooms.intern(tenant, room, policy, || shared.held(), place, self.now.mono_ms);
+        found.map(room_key).map_err(|none| RoomError {
+            code: ErrorCode::LimitExceeded,
+            message: match none {
+                NoPlace::Table => {
+                    format!("rooms_max of this Shield is {}", shared.config.shield.rooms_max).into()
+                }
+                NoPlace::Tenant(limit) => limit.to_string().into(),
             },
-        )
+        })
     }
 
     fn subject(&mut self, room: RoomKey) -> Option<Subject> {
@@ -192,13 +199,20 @@ impl<S: Stream> Host for ConnHost<'_, S> {
         }
     }
 
-    fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {
-        let State { safety, shared, metrics, .. } = &mut *self.state;
-        safety.judge(&shared.policies, event, self.now, metrics)
+    fn spend(&mut self, spend: Spend) -> Result<(), RateReached> {
+        self.io.permit.spend(spend, self.now)
     }
 
-    fn took(&mut self, command: &CommandBody<'_>, refused: Option<ErrorCode>) {
-        self.state.metrics.count(Counter::Commands(command.into(), refused));
+    fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {
+        let State { safety, shared, metrics, .. } = &mut *self.state;
+        safety.judge(&shared.policies, event, self.now, metrics, &shared.audit)
+    }
+
+    fn took(&mut self, command: &CommandBody<'_>, denied: Option<&Denied<'_>>) {
+        self.state.metrics.count(Counter::Commands(command.into(), denied.map(|denied| denied.code)));
+        if let Some(denied) = denied {
+            self.state.shared.audit.refused(command, denied, self.now);
+        }
     }
 
     fn retry_after_ms(&mut self) -> u64 {

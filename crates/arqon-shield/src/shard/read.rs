@@ -23,8 +23,10 @@ impl<S: Stream> Inner<S> {
     pub(super) fn poll_conn(&mut self, key: Key, cx: &mut Context<'_>) {
         let now = self.state.shared.now();
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let blocked = conn.io.egress.is_some();
-        if blocked && conn.io.poll_egress(cx).is_ready() {
+        if conn.io.egress.is_none() {
+            // What a stream has taken and not sent, such as TLS. An error shows in the read below.
+            let _ = Pin::new(&mut conn.io.stream).poll_flush(cx);
+        } else if conn.io.poll_egress(cx).is_ready() {
             self.tell_dropped(key);
             self.page_on(key);
         }

@@ -14,7 +14,9 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use crate::shared::LimitReached;
 use crate::slab::{Key, Slab};
+use crate::tenants::RoomPlace;
 
 /// Milliseconds an unused room stays known, so that a publisher without members does not rebuild it every time.
 const IDLE_KEPT_MS: u64 = 10_000;
@@ -92,6 +94,17 @@ pub(crate) struct RoomEntry {
     /// How many there may be, by the settings.
     pub(crate) members_max: Option<u64>,
     last_used_ms: u64,
+    /// Held for as long as the room is known.
+    _place: Option<RoomPlace>,
+}
+
+/// Why there is no place for a room.
+#[derive(Debug)]
+pub(crate) enum NoPlace {
+    /// The table is full.
+    Table,
+    /// Its tenant has too many.
+    Tenant(LimitReached),
 }
 
 /// What the settings say of a room's members.
@@ -175,22 +188,26 @@ impl Rooms {
         self.names.find(hash, same).copied()
     }
 
-    /// Finds a room or makes it known; `None` when the table is full.
+    /// Finds a room or makes it known, if there is a place for it.
     pub(crate) fn intern(
         &mut self,
         tenant: &Tenant,
         room: RoomRef<'_>,
         policy: impl FnOnce() -> SlowPolicy,
         held: impl FnOnce() -> Arc<Shared>,
+        place: impl FnOnce() -> Result<Option<RoomPlace>, LimitReached>,
         now_ms: u64,
-    ) -> Option<Key> {
+    ) -> Result<Key, NoPlace> {
         if let Some(key) = self.find(tenant.as_str(), room) {
-            self.slots.get_mut(key)?.last_used_ms = now_ms;
-            return Some(key);
+            if let Some(entry) = self.slots.get_mut(key) {
+                entry.last_used_ms = now_ms;
+            }
+            return Ok(key);
         }
         if self.slots.len() >= self.max {
-            return None;
+            return Err(NoPlace::Table);
         }
+        let place = place().map_err(NoPlace::Tenant)?;
         let subject = Subject::new(tenant, room);
         let key = self.slots.insert(RoomEntry {
             members_total: 0,
@@ -204,6 +221,7 @@ impl Rooms {
             watchers: 0,
             reported: 0,
             last_used_ms: now_ms,
+            _place: place,
         });
         let hash = self.hash_of(tenant.as_str(), room);
         let Self { names, slots, hash: state, .. } = self;
@@ -215,7 +233,7 @@ impl Rooms {
             None => 0,
         });
         self.idle.push_back((key, now_ms + IDLE_KEPT_MS));
-        Some(key)
+        Ok(key)
     }
 
     /// Forgets a room.

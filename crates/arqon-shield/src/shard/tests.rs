@@ -37,8 +37,11 @@ fn conn_and_room(inner: &mut Inner<DuplexStream>) -> (Key, Key) {
         inner.conns.insert(Conn { session, io: ConnIo::new(near, Waker::noop().clone(), shared.permit()) });
     let tenant = Tenant::parse("acme").expect("a good name");
     let lobby = RoomRef::parse("lobby").expect("a good name");
-    let room =
-        inner.state.rooms.intern(&tenant, lobby, SlowPolicy::default, Arc::default, 0).expect("room for one");
+    let room = inner
+        .state
+        .rooms
+        .intern(&tenant, lobby, SlowPolicy::default, Arc::default, || Ok(None), 0)
+        .expect("room for one");
     (conn, room)
 }
 

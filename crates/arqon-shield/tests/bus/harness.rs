@@ -108,6 +108,15 @@ impl Bus {
         self.try_client(user, encoding).await.expect("an upgrade")
     }
 
+    /// A client of another tenant.
+    pub(crate) async fn client_of(&self, tenant: &str, user: &str) -> Client {
+        let claims = Claims { tenant: tenant.to_owned(), ..claims(user) };
+        let options = Options::new("bus").with_token(signed(&claims));
+        let mut client = Connection::open(self.stream(), &options).await.expect("an upgrade");
+        client.connect().await.expect("a session");
+        client
+    }
+
     /// A stream to the Shield on which nothing has been said.
     pub(crate) fn stream(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(STREAM_BYTES);

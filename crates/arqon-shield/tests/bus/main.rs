@@ -242,6 +242,48 @@ async fn a_tenant_has_its_own_limit_and_hears_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_at_its_limits_is_refused_and_the_others_are_not() {
+    in_local_set(async {
+        let mut config = config();
+        config.limits.tenant_publish_rate_per_s = 5;
+        config.limits.tenant_publish_bytes_per_s = config.limits.message_bytes_max;
+        config.limits.tenant_presence_rate_per_s = 1;
+        config.limits.rooms_per_tenant_max = 3;
+        let bus = Bus::start(config);
+        // On two shards, on each of which the lobby counts.
+        let mut ada = member(&bus, "ada", Encoding::Json).await;
+        let mut bob = bus.client("bob", Encoding::Protobuf).await;
+        let refused = |result: Result<(), arqon_client::RequestError>, limit: &str| {
+            let error = result.expect_err(limit).to_string();
+            assert!(error.contains(limit), "{error}");
+        };
+        for client in [&mut ada, &mut bob] {
+            publish(client, "1").await.expect("within the limits");
+        }
+        let large = format!("\"{}\"", "x".repeat(65_000));
+        publish(&mut bob, &large).await.expect("within the limits");
+        let again = publish(&mut ada, &large).await;
+        refused(again, "tenant_publish_bytes_per_s is 65536");
+        publish(&mut ada, "1").await.expect("small ones still pass");
+        let sixth = publish(&mut bob, "1").await;
+        refused(sixth, "tenant_publish_rate_per_s is 5");
+
+        let track = SubscribeOptions { track: Some(b"1"), ..SubscribeOptions::default() };
+        bob.subscribe("attic", &track).await.expect("within the limits");
+        refused(ada.subscribe("cellar", &track).await, "tenant_presence_rate_per_s is 1");
+        let third = ada.subscribe("cellar", &SubscribeOptions::default()).await;
+        refused(third, "rooms_per_tenant_max is 3");
+
+        let mut eve = bus.client_of("other", "eve").await;
+        eve.subscribe(LOBBY, &track).await.expect("another tenant");
+        publish(&mut eve, &large).await.expect("another tenant");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        publish(&mut bob, &large).await.expect("a second later");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_shield_names_its_limit_on_rooms() {
     in_local_set(async {
         let mut config = config();

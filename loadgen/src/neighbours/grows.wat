@@ -1,0 +1,7 @@
+;; Asks for all the memory there is.
+(module
+  (memory (export "memory") 1)
+  (func (export "arqon_abi_v1"))
+  (func (export "arqon_buffer") (param i32) (result i32) (i32.const 1024))
+  (func (export "arqon_evaluate") (param i32 i32) (result i64)
+    (loop $more (drop (memory.grow (i32.const 16))) (br $more)) unreachable))
