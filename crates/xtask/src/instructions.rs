@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result, bail};
 
 /// The committed counts, by name.
 const COUNTS: &str = "vectors/instructions.toml";
-/// Package and bench.
-const BENCHES: [(&str, &str); 3] =
-    [("arqon-proto", "message"), ("arqon-presence", "merge"), ("arqon-shield", "fan_out")];
-/// How the works of the last begin.
+/// Packages and their benches. Those of a group are built together, with the features of all; a group is always built alone, for other features
+/// are other instructions.
+const PURE: &[(&str, &str)] = &[("arqon-proto", "message"), ("arqon-presence", "merge")];
+const SHIELD: &[(&str, &str)] = &[("arqon-shield", "fan_out")];
+/// How the works of the Shield begin.
 const OF_SHIELD: &str = "fan-out: ";
 /// What is done first leaves its memory behind: only the difference between many and few counts.
 const FEW: u64 = 50;
@@ -31,8 +32,8 @@ const VALGRIND: &str = "target.'cfg(unix)'.runner = ['valgrind', '--tool=cachegr
 /// valgrind is missing, a bench fails, or what is written down names other works.
 pub(crate) fn run(root: &Path, write: bool, without_shield: bool) -> Result<bool> {
     let mut counts = BTreeMap::new();
-    let benches = if without_shield { &BENCHES[..BENCHES.len() - 1] } else { &BENCHES[..] };
-    for (_, bench) in benches {
+    let groups = if without_shield { &[PURE][..] } else { &[PURE, SHIELD][..] };
+    for (benches, (_, bench)) in groups.iter().flat_map(|group| group.iter().map(move |one| (*group, one))) {
         for name in output(root, benches, bench, &[], &["--names"])?.lines() {
             let of = |times: u64| {
                 let repeat = ["--repeat", name, &times.to_string()];
@@ -77,7 +78,6 @@ fn output(
 ) -> Result<String> {
     let mut command = Command::new("cargo");
     command.args(before).args(["bench", "--quiet"]);
-    // All packages each time: their crates are built once then, with the features of all.
     for (package, _) in benches {
         command.args(["--package", package]);
     }
