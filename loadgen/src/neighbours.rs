@@ -84,7 +84,12 @@ impl Kind {
                     }
                     policies.push(toml::Value::Table(policy));
                 }
-                Ok(Table::from_iter([("policies".to_owned(), policies.into())]))
+                // Who is refused a hundred times in a row is closed otherwise, and makes no noise any more.
+                let limits = Table::from_iter([("errors_max".to_owned(), i64::from(u32::MAX).into())]);
+                Ok(Table::from_iter([
+                    ("limits".to_owned(), limits.into()),
+                    ("policies".to_owned(), policies.into()),
+                ]))
             }
         }
     }
