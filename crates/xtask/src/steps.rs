@@ -33,11 +33,12 @@ const fn each(each: Each, name: &'static str, command: &'static [&'static str]) 
 
 /// Selected as by the step `tests`, so that nothing but the tests themselves is built anew.
 const ALL_PACKAGES: &str = "--workspace";
+/// In every build, for it brings libraries of its own: without it in one of them, all that uses a library of theirs would be built anew.
+const CONTAINERS: &str = "--features=arqon-stack/containers";
 /// Tests that need more than the toolchain.
-const REAL: &str = "--features=arqon-stack/real-parts,arq/real-parts,loadgen/real-parts";
-const ALL: &str = "--all-features";
+const REAL: &str = "--features=arqon-stack/containers,arqon-stack/real-parts,arq/real-parts,loadgen/real-parts,sim/real-parts";
 /// The simulator with bugs in it.
-const BUGS: &str = "--features=sim/planted-bugs,sim/real-parts";
+const BUGS: &str = "--features=arqon-stack/containers,sim/planted-bugs,sim/real-parts";
 
 /// As the step `tests` has built them: for each other selection of packages all that the Shield consists of would be built anew.
 const SIM: &str = "target/debug/sim";
@@ -61,11 +62,11 @@ pub(crate) const PYTHON: &str = "target/venv/bin/python";
 pub(crate) const TEST: &[Step] = &[
     step("format", &["cargo", "fmt", "--all", "--check"]),
     step("tidy", &["cargo", "xtask", "tidy"]),
-    step("clippy", &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    step("tests", &["cargo", "test", "--workspace"]),
+    step("clippy", &["cargo", "clippy", ALL_PACKAGES, REAL, "--all-targets", "--", "-D", "warnings"]),
+    step("tests", &["cargo", "test", ALL_PACKAGES, CONTAINERS]),
     Step {
         env: &[("RUSTDOCFLAGS", "-D warnings")],
-        ..step("documentation", &["cargo", "doc", "--workspace", "--no-deps"])
+        ..step("documentation", &["cargo", "doc", ALL_PACKAGES, REAL, "--no-deps"])
     },
     step("instructions of the hot path", &["cargo", "xtask", "instructions", "--without-shield"]),
     step("foreign clients and a browser", &[PYTHON, "-m", "pytest", "tests/clients"]),
@@ -92,10 +93,6 @@ pub(crate) const TEST: &[Step] = &[
             "--test=runs",
             "--test=shrink",
         ],
-    ),
-    step(
-        "clippy of the stack",
-        &["cargo", "clippy", "--package", "arqon-stack", ALL, "--all-targets", "--", "-D", "warnings"],
     ),
     step(
         "the stack as processes",
@@ -128,9 +125,8 @@ pub(crate) const TEST: &[Step] = &[
             "docker",
             "cargo",
             "test",
-            "--package",
-            "arqon-stack",
-            ALL,
+            ALL_PACKAGES,
+            REAL,
             "--test",
             "containers",
             "--",
