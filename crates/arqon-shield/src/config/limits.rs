@@ -70,7 +70,7 @@ section! {
         /// Rooms of one tenant on this Shield, counted once per shard that has a client in them. Default 50000, half of shield.rooms_max.
         /// Further ones are answered limit_exceeded.
         rooms_per_tenant_max: u32 = 50_000,
-        /// Connections of one client address. Default 1000: an office behind one address fits. Behind a proxy that [proxy] does not
+        /// Connections of one client address. Default 1000: an office behind one address fits. Behind a proxy that proxy.trusted does not
         /// name, every client has the proxy's address: raise it to shield.sockets_max there. Further ones are refused with HTTP 503.
         connections_per_address_max: u32 = 1_000,
         /// New connections per second of one client address, sustained. Default 100. Above it the upgrade is refused with HTTP 429.
