@@ -21,5 +21,8 @@ apt() {
 apt update
 (cd "$dir" && apt download docker-compose)
 dpkg-deb -x "$dir"/docker-compose_*.deb "$dir/root"
-install -D -t "${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins" "$dir/root/usr/libexec/docker/cli-plugins/docker-compose"
+program=$(find "$dir/root" -type f -name docker-compose)
+# Where Docker's documentation has a user put plugins.
+plugins=${DOCKER_CONFIG:-~/.docker}/cli-plugins
+install -D -t "$plugins" "$program"
 docker compose version
