@@ -16,7 +16,6 @@ use crate::cast::{Even, Work};
 use crate::job::{Job, Outside};
 use crate::memory::cpu;
 use crate::run;
-use crate::tally::{Tally, together};
 use crate::target::{Setup, Target};
 use noise::{Answers, Noise};
 
@@ -178,8 +177,7 @@ async fn one(args: &Neighbours, shield: &Target, round: u32, noisy: bool) -> Res
     if let Some(fault) = report.faults().first() {
         bail!("the quiet tenant: {fault}");
     }
-    let tally: &Tally = &report.rounds[0].tally;
-    let latency = together(&tally.latency_us);
+    let latency = report.rounds[0].tally.histogram();
     let ms = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
     let processor = used.as_secs_f64() / f64::from(args.seconds);
     Ok(Seen { p50_ms: ms(0.5), p99_ms: ms(0.99), processor, answers })

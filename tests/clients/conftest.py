@@ -58,6 +58,19 @@ both = pytest.mark.parametrize("kind", BOTH, ids=encoding)
 pairs = pytest.mark.parametrize(("one", "other"), list(itertools.product(BOTH, BOTH)), ids=encoding)
 
 
+def made_token(arq: Path, user: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """A token of a user, from `arq auth gen`."""
+    made = subprocess.run(
+        [arq, "auth", "gen", "--sub", user, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=STARTS_WITHIN,
+    )
+    assert made.returncode == 0, made.stderr
+    return made.stdout.strip()
+
+
 @dataclass(frozen=True)
 class Bus:
     """A running `arq dev up`."""
@@ -71,15 +84,7 @@ class Bus:
 
     def token_of(self, user: str, *arguments: str) -> str:
         """A token of another user; further arguments as `arq auth gen` takes them."""
-        made = subprocess.run(
-            [self.arq, "auth", "gen", "--sub", user, *arguments],
-            env=environment(self.runtime_dir),
-            capture_output=True,
-            text=True,
-            timeout=STARTS_WITHIN,
-        )
-        assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
+        return made_token(self.arq, user, *arguments, env=environment(self.runtime_dir))
 
     def get(self, path: str) -> str:
         """The body of a page of the admin address."""
@@ -160,14 +165,7 @@ class Shield:
     admin_url: str
 
     def token(self, user: str, *arguments: str) -> str:
-        made = subprocess.run(
-            [self.arq, "auth", "gen", "--sub", user, "--key", self.folder / "secret", "--kid", "test", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=STARTS_WITHIN,
-        )
-        assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
+        return made_token(self.arq, user, "--key", str(self.folder / "secret"), "--kid", "test", *arguments)
 
     def log(self) -> str:
         return (self.folder / "log").read_text()

@@ -229,12 +229,15 @@ impl Judge {
         now: Now,
         note: &mut dyn FnMut(&Step<'_>),
     ) -> Ruling {
-        if self.tenants.len() >= self.sweep_at && !self.tenants.contains_key(event.tenant) {
-            self.forget_quiet(now);
+        if !self.tenants.contains_key(event.tenant) {
+            self.remember(event.tenant, now);
         }
         let Self { tenants, limits, reason, nothing, warm, next, .. } = self;
-        let new = || Practice::new(limits, now);
-        let practice = tenants.entry(event.tenant.clone()).or_insert_with(new);
+        // Remembered above; were it not so, nobody would be let through for it.
+        let forgotten = || Failure::Other("its tenant is forgotten".into());
+        let Some(practice) = tenants.get_mut(event.tenant) else {
+            return failed(binding, &forgotten(), reason);
+        };
         practice.asked_ms = now.mono_ms;
         let at = practice.place_of(binding, event.tenant);
         let (fuel, AtWork { policy, breaker, .. }) = (&mut practice.fuel, &mut practice.at_work[at]);
@@ -246,7 +249,9 @@ impl Judge {
         if !policy.is_warm() {
             *warm -= give_back(tenants, event.tenant, *warm, limits.warm_max);
         }
-        let practice = tenants.entry(event.tenant.clone()).or_insert_with(new);
+        let Some(practice) = tenants.get_mut(event.tenant) else {
+            return failed(binding, &forgotten(), reason);
+        };
         let (fuel, AtWork { policy, breaker, .. }) = (&mut practice.fuel, &mut practice.at_work[at]);
         let was_warm = policy.is_warm();
         let Judged { verdict, fuel: used, effects } = policy.judge(event);
@@ -280,7 +285,14 @@ impl Judge {
         ruling
     }
 
-    /// Forgets who was not heard of lately and owes nothing. No suspension lasts that long.
+    /// Notes a tenant. If there are many, who was not heard of lately and owes nothing is forgotten; no suspension lasts that long.
+    fn remember(&mut self, tenant: &Tenant, now: Now) {
+        if self.tenants.len() >= self.sweep_at {
+            self.forget_quiet(now);
+        }
+        self.tenants.insert(tenant.clone(), Practice::new(&self.limits, now));
+    }
+
     fn forget_quiet(&mut self, now: Now) {
         let quiet_ms = now.mono_ms.saturating_sub(QUIET_MS.max(self.limits.breaker.max_ms));
         self.tenants.retain(|_, one| one.asked_ms > quiet_ms || !one.fuel.is_full(now));

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arqon_proto::code::ErrorCode;
+use arqon_proto::generated::arqon::v1::ask;
+use arqon_proto::grant::Identity;
 use arqon_proto::id::RoomRef;
 use arqon_proto::message::CommandBody;
 use arqon_proto::session::Denied;
@@ -48,6 +50,14 @@ impl Audit {
         }
     }
 
+    /// Somebody has no business at the server API.
+    pub(crate) fn no_operator(&self, identity: Option<&Identity>, why: &str, now: Now) {
+        if self.may(now) {
+            let (tenant, user) = who(identity);
+            tracing::info!(target: "audit", tenant, user, why, "an operator was not let in");
+        }
+    }
+
     /// A command was refused: a denial, or a limit that was hit. Mistakes are the client's own business.
     pub(crate) fn refused(&self, command: &CommandBody<'_>, denial: &Denied<'_>, now: Now) {
         let concerns = match denial.code {
@@ -62,14 +72,22 @@ impl Audit {
             _ => false,
         };
         if concerns && self.may(now) {
-            let (tenant, user) = denial
-                .identity
-                .map_or(("", ""), |identity| (identity.tenant.as_str(), identity.user.as_str()));
+            let (tenant, user) = who(denial.identity);
             let (room, command) = (room(command), Command::from(command).name());
             let (code, why) = (denial.code.name(), denial.message);
             tracing::info!(target: "audit", tenant, user, command, room, code, why, "a command was refused");
         }
     }
+}
+
+/// An operator gives an order. Never left out: only who may give orders can cause it.
+pub(crate) fn ordered(identity: &Identity, order: &ask::Kind) {
+    let (tenant, user) = who(Some(identity));
+    tracing::info!(target: "audit", tenant, user, ?order, "an operator gives an order");
+}
+
+fn who(identity: Option<&Identity>) -> (&str, &str) {
+    identity.map_or(("", ""), |identity| (identity.tenant.as_str(), identity.user.as_str()))
 }
 
 /// Which one it is about, as the client wrote it, if that is not too long to be one.

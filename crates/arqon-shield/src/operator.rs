@@ -72,11 +72,7 @@ impl Operator {
 
     /// Writes down that somebody was not let in.
     pub(crate) fn denied(&self, identity: Option<&Identity>, why: &str) {
-        if self.shared.audit.may(self.now()) {
-            let (tenant, user) =
-                identity.map_or(("", ""), |identity| (identity.tenant.as_str(), identity.user.as_str()));
-            tracing::info!(target: "audit", tenant, user, why, "an operator was not let in");
-        }
+        self.shared.audit.no_operator(identity, why, self.now());
     }
 
     /// How many revocations of a tenant are in force, as far as this Shield knows.

@@ -52,7 +52,7 @@ pub(crate) async fn serve<S: Stream>(shard: &Shard<S>, shared: Arc<Shared>, arri
     // hyper reads the real clock for the Date header; 8 KiB is the smallest buffer it takes.
     http.auto_date_header(false).max_buf_size(limits.header_bytes_max.bytes().max(8192));
     let Arrival { stream, peer, admission } = arrival;
-    let (peer, by_header) = (peer.ip(), admission.is_none());
+    let by_header = admission.is_none();
     let service =
         FrontDoor { shared, peer, admission: Cell::new(admission), by_header, slot: Rc::clone(&slot) };
     let connection = http.serve_connection(TokioIo::new(stream), service).without_shutdown();

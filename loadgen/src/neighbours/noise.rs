@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use arqon_client::{Connection, Event, Options};
+use arqon_client::{Connection, Event, Options, Wire};
 use arqon_proto::message::{CommandBody, Payload, Publish, ServerBody};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -48,6 +47,7 @@ impl fmt::Display for Answers {
 }
 
 /// What came of one connection.
+#[derive(Debug)]
 struct Heard {
     room: String,
     asked: u64,
@@ -61,12 +61,6 @@ struct Heard {
 pub(crate) struct Noise {
     stop: watch::Sender<bool>,
     clients: JoinSet<Result<Heard>>,
-}
-
-impl std::fmt::Debug for Heard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heard").field("room", &self.room).finish_non_exhaustive()
-    }
 }
 
 impl Noise {
@@ -116,16 +110,14 @@ impl Answers {
     }
 }
 
-async fn open(to: SocketAddr, options: &Options) -> Result<Connection<TcpStream>> {
-    let stream = TcpStream::connect(to).await?;
-    stream.set_nodelay(true)?;
-    let mut connection = Connection::open(stream, options).await?;
+async fn open(to: SocketAddr, options: &Options) -> Result<Connection<Wire>> {
+    let mut connection = Connection::open(Wire::to(to, None).await?, options).await?;
     connection.connect().await?;
     Ok(connection)
 }
 
 async fn publish(
-    mut connection: Connection<TcpStream>,
+    mut connection: Connection<Wire>,
     room: String,
     distance: Duration,
     mut stopped: watch::Receiver<bool>,

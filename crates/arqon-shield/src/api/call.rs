@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::places::{OrderRates, Share};
 use super::{Api, ApiError};
+use crate::audit;
 use crate::operator::Operator;
 
 /// How long a body may take to arrive.
@@ -168,8 +169,7 @@ impl Call {
             self.orders.take(&self.identity.tenant, self.operator.now())?;
         }
         let kind: pb::ask::Kind = kind.into();
-        let (tenant, user) = (self.identity.tenant.as_str(), self.identity.user.as_str());
-        tracing::info!(target: "audit", tenant, user, order = ?kind, "an operator gives an order");
+        audit::ordered(&self.identity, &kind);
         match self.ask(kind).await? {
             pb::answer::Result::Order(done) => Ok(done),
             _ => Err(strange()),

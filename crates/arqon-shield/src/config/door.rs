@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::error::lonely;
 use super::section::section;
 use super::units;
 
@@ -62,20 +63,10 @@ impl TlsConfig {
     /// Keys that cannot stand alone: the first one the place of the problem, and what is wrong.
     pub(super) fn impossible(&self) -> Vec<(&'static str, String)> {
         let set = |path: &PathBuf| !path.as_os_str().is_empty();
-        let mut problems = Vec::new();
-        let mut alone = |key: &'static str, missing: &str| {
-            problems.push((
-                key,
-                format!("{key} is set but {missing} is not: one is of no use without the other"),
-            ));
-        };
-        match (self.is_on(), set(&self.key_file)) {
-            (true, false) => alone("tls.cert_file", "tls.key_file"),
-            (false, true) => alone("tls.key_file", "tls.cert_file"),
-            _ => {}
-        }
-        if set(&self.client_ca_file) && !self.is_on() {
-            alone("tls.client_ca_file", "tls.cert_file");
+        let certificate = ("tls.cert_file", self.is_on());
+        let mut problems = Vec::from_iter(lonely(certificate, ("tls.key_file", set(&self.key_file))));
+        if set(&self.client_ca_file) {
+            problems.extend(lonely(certificate, ("tls.client_ca_file", true)));
         }
         problems
     }

@@ -78,3 +78,10 @@ impl Place<'_> {
         (line, 1 + before[line_start..].chars().count())
     }
 }
+
+/// Of two keys of which one is set alone: that one, and what is wrong with it.
+pub(super) fn lonely<'a>(one: (&'a str, bool), other: (&'a str, bool)) -> Option<(&'a str, String)> {
+    let (there, missing) = if one.1 { (one.0, other.0) } else { (other.0, one.0) };
+    let message = || format!("{there} is set but {missing} is not: one is of no use without the other");
+    (one.1 != other.1).then(|| (there, message()))
+}

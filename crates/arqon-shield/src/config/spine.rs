@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::lonely;
 use super::section::section;
 use super::units::{self, ByteSize};
 
@@ -122,17 +123,12 @@ impl SpineConfig {
                 broken(&[&at], format!("{at}: {error}"));
             }
         }
-        let mut pair = |one: (&str, bool), other: (&str, bool)| {
-            let (there, missing) = if one.1 { (one.0, other.0) } else { (other.0, one.0) };
-            if one.1 != other.1 {
-                broken(
-                    &[there],
-                    format!("{there} is set but {missing} is not: one is of no use without the other"),
-                );
-            }
-        };
-        pair(("spine.user", user), ("spine.password_file", password));
-        pair(("spine.tls_cert_file", certificate), ("spine.tls_key_file", key));
+        for alone in [
+            lonely(("spine.user", user), ("spine.password_file", password)),
+            lonely(("spine.tls_cert_file", certificate), ("spine.tls_key_file", key)),
+        ] {
+            alone.into_iter().for_each(|(there, message)| broken(&[there], message));
+        }
         let ways =
             [("spine.password_file", password), ("spine.nkey_file", nkey), ("spine.creds_file", creds)];
         let ways: Vec<_> = ways.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect();

@@ -2,7 +2,7 @@
 //! handshake costs more than all that comes before it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -27,7 +27,7 @@ pub(crate) type Admission = Option<Result<Permit, LimitReached>>;
 /// A client whose request can be read.
 pub(crate) struct Arrival<S> {
     pub(crate) stream: S,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: IpAddr,
     pub(crate) admission: Admission,
 }
 
@@ -55,8 +55,8 @@ impl<S: Stream> Door<S> for Open {
     type Io = S;
 
     async fn open(&self, stream: S, peer: SocketAddr, shared: &Arc<Shared>) -> Option<Arrival<S>> {
-        let admission = Some(shared.enter(peer.ip(), shared.now()));
-        Some(Arrival { stream, peer, admission })
+        let (peer, now) = (peer.ip(), shared.now());
+        Some(Arrival { stream, peer, admission: Some(shared.enter(peer, now)) })
     }
 }
 
@@ -104,31 +104,32 @@ impl Door<TcpStream> for Arc<tls::Tls> {
 /// Finds out who a client is, and whether there is room for it.
 async fn identify(
     mut stream: TcpStream,
-    mut peer: SocketAddr,
+    peer: SocketAddr,
     shared: &Arc<Shared>,
 ) -> Option<Arrival<TcpStream>> {
+    let mut peer = peer.ip();
     let proxy = &shared.config.proxy;
-    let trusted = proxy.header != ProxyHeader::None && proxy.trusts(peer.ip());
+    let trusted = proxy.header != ProxyHeader::None && proxy.trusts(peer);
     if trusted && proxy.header == ProxyHeader::XForwardedFor {
         return Some(Arrival { stream, peer, admission: None });
     }
     if trusted {
         match proxy::read(&mut stream).await {
             // A check of the proxy's own speaks for nobody else.
-            Ok(client) => peer = client.unwrap_or(peer),
+            Ok(client) => peer = client.map_or(peer, |client| client.ip()),
             Err(error) => {
                 refused(shared, ConnectResult::Proxy, peer, &error);
                 return None;
             }
         }
     }
-    let admission = Some(shared.enter(peer.ip(), shared.now()));
+    let admission = Some(shared.enter(peer, shared.now()));
     Some(Arrival { stream, peer, admission })
 }
 
-fn refused(shared: &Shared, result: ConnectResult, peer: SocketAddr, why: &dyn std::fmt::Display) {
+fn refused(shared: &Shared, result: ConnectResult, peer: IpAddr, why: &dyn std::fmt::Display) {
     shared.metrics.hub().count(Counter::Connects(result));
-    shared.audit.not_let_in(peer.ip(), why, shared.now());
+    shared.audit.not_let_in(peer, why, shared.now());
 }
 
 /// An error for something that the other side said.

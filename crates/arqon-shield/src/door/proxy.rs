@@ -112,9 +112,7 @@ mod tests {
         let mut six = [0_u8; 36];
         six[15] = 1;
         six[32..34].copy_from_slice(&99_u16.to_be_bytes());
-        let mut extended =
-            version_2(1, 0x11, &[192, 0, 2, 7, 10, 0, 0, 1, 0x30, 0x39, 0x1c, 0x98, 4, 0, 1, 0]);
-        extended.truncate(extended.len());
+        let extended = version_2(1, 0x11, &[192, 0, 2, 7, 10, 0, 0, 1, 0x30, 0x39, 0x1c, 0x98, 4, 0, 1, 0]);
         for (header, client) in [
             (b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 7320\r\n".to_vec(), Some("192.0.2.7:12345")),
             (b"PROXY TCP6 ::1 ::2 99 7320\r\n".to_vec(), Some("[::1]:99")),

@@ -1,5 +1,7 @@
 //! How clients come in: TLS, certificates that are exchanged, proxies in front.
 
+#[path = "../shared/options.rs"]
+mod options;
 mod proxies;
 mod tls;
 
@@ -7,16 +9,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arqon_client::{Connection, Options, TlsFiles, Trust, Wire};
-use arqon_shield::auth::sign::{Claims, Grant, SigningKey, sign};
+use arqon_client::{Connection, TlsFiles, Trust, Wire};
 use arqon_shield::config::{Algorithm, Config, KeyConfig};
 use arqon_shield::server::{self, Running, StartError};
+use options::{SECRET, options};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const SECRET: &str = "a secret of this test alone, long enough for HS256";
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -139,19 +140,6 @@ impl Shield {
         self.until("/metrics", &format!("arqon_shield_connects_total{{result=\"{result}\"}} {count}\n"))
             .await;
     }
-}
-
-fn options(user: &str) -> Options {
-    let claims = Claims {
-        tenant: "acme".to_owned(),
-        sub: user.to_owned(),
-        aud: "arqon".to_owned(),
-        exp: 4_000_000_000,
-        grants: vec![Grant::all(">")],
-        ..Claims::default()
-    };
-    let key = SigningKey::new("test", Algorithm::HS256, SECRET.as_bytes()).expect("a good key");
-    Options::new("shield").with_token(sign(&claims, &key).expect("good claims"))
 }
 
 async fn session(stream: Wire, user: &str) -> Connection<Wire> {

@@ -3,6 +3,8 @@
 mod admission;
 mod allocations;
 mod faults;
+#[path = "../shared/options.rs"]
+mod options;
 mod permissions;
 mod process;
 mod support;

@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use arqon_client::{Connection, Event, Options, PublishOptions, SubscribeOptions};
+use arqon_client::{Connection, Event, PublishOptions, SubscribeOptions};
 use arqon_proto::id::ShieldId;
 use arqon_proto::message::{Payload, ServerBody};
-use arqon_shield::auth::sign::{Claims, Grant, SigningKey, sign};
-use arqon_shield::config::{Algorithm, Config};
+use arqon_shield::config::Config;
 use arqon_shield::embedded::presence_peer;
 use arqon_shield::env::{SystemClock, SystemEntropy};
 use arqon_stack::{NatsServer, Process, Program};
@@ -17,9 +16,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, LocalSet};
 
+use crate::options::{SECRET, options};
 use crate::support::{PATIENCE, config, server, spine_with};
 
-const SECRET: &str = "a secret of this test alone, long enough for HS256";
 /// Short, so that what rests on it is seen soon.
 const PRESENCE: &str = "[presence]\nlease = \"1500ms\"\ngrace = \"500ms\"\n";
 
@@ -67,18 +66,8 @@ impl ShieldProcess {
     }
 
     async fn client(&self, user: &str) -> Connection<TcpStream> {
-        let claims = Claims {
-            tenant: "acme".to_owned(),
-            sub: user.to_owned(),
-            aud: "arqon".to_owned(),
-            exp: 4_000_000_000,
-            grants: vec![Grant::all(">")],
-            ..Claims::default()
-        };
-        let key = SigningKey::new("test", Algorithm::HS256, SECRET.as_bytes()).expect("a good key");
-        let options = Options::new("shield").with_token(sign(&claims, &key).expect("good claims"));
         let stream = TcpStream::connect(self.clients).await.expect("it listens");
-        let mut client = Connection::open(stream, &options).await.expect("an upgrade");
+        let mut client = Connection::open(stream, &options(user)).await.expect("an upgrade");
         client.connect().await.expect("a session");
         client
     }
