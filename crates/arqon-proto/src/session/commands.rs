@@ -67,10 +67,7 @@ impl Session {
         if !planted::is(Bug::ExpiryByTimer) {
             self.check_token(turn)?;
         }
-        let (rate, burst) = (turn.limits.command_rate_per_s, turn.limits.command_burst);
-        self.commands
-            .take(turn.now, rate, burst)
-            .map_err(|wait_ms| Refused::rate("command_rate_per_s", rate, wait_ms))?;
+        self.within_rate(turn)?;
         let may_go_without_id =
             matches!(body, CommandBody::Publish(_) | CommandBody::Ping | CommandBody::Unknown);
         if id == 0 && !may_go_without_id {
@@ -96,6 +93,20 @@ impl Session {
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn within_rate<H: Host>(&mut self, turn: &Turn<'_, H>) -> Result<(), Refused> {
+        let (rate, burst) = (turn.limits.command_rate_per_s, turn.limits.command_burst);
+        let taken = self.commands.take(turn.now, rate, burst);
+        taken.map_err(|wait_ms| Refused::rate("command_rate_per_s", rate, wait_ms))
+    }
+
+    /// A flood of WebSocket pings is one of commands. Other than those it makes no good of what was refused before.
+    pub(super) fn pinged<H: Host>(&mut self, turn: &mut Turn<'_, H>) {
+        self.hear(turn);
+        if let Err(refused) = self.within_rate(turn) {
+            self.refuse(0, &refused, turn);
         }
     }
 

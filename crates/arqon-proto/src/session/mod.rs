@@ -52,7 +52,9 @@ pub enum Input<'a> {
     },
     /// One whole message, of the type that belongs to the session's encoding.
     Message(&'a [u8]),
-    /// Anything else arrived: a ping, a pong, a part of a message.
+    /// A WebSocket ping, which the driver answers itself. It counts like a command.
+    Ping,
+    /// Anything else arrived: a pong, a part of a message.
     Alive,
     /// The client broke the framing.
     Violation {
@@ -209,6 +211,7 @@ impl Session {
                 self.hear(turn);
                 self.message(message, turn);
             }
+            Input::Ping => self.pinged(turn),
             Input::Alive => self.hear(turn),
             Input::Violation { code, message } => self.close(code, message, turn),
             Input::PeerClosed { code } => self.end(matches!(code, Some(1000 | 1001)), turn),
@@ -235,12 +238,8 @@ impl Session {
             Input::Kick { reason } => self.close(CloseCode::Kicked, reason, turn),
             Input::Revoke => self.close(CloseCode::Revoked, "the token was revoked", turn),
             Input::Drain { retry_after_ms } => {
-                self.close_advising(
-                    CloseCode::Draining,
-                    "the Shield is going away",
-                    Some(retry_after_ms),
-                    turn,
-                );
+                let (code, advice) = (CloseCode::Draining, Some(retry_after_ms));
+                self.close_advising(code, "the Shield is going away", advice, turn);
             }
             Input::Timeout => self.timeout(turn),
         }

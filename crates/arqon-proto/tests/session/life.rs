@@ -269,6 +269,27 @@ fn commands_above_the_rate_hear_when_to_try_again() {
 }
 
 #[test]
+fn a_flood_of_websocket_pings_is_refused_and_then_closed() {
+    let limits = SessionLimits { command_rate_per_s: 10, command_burst: 3, errors_max: 4, ..limits() };
+    let mut pair = Pair::connected(limits);
+    pair.input(Input::Ping);
+    pair.input(Input::Ping);
+    pair.assert_told(&[]);
+    for _ in 0..3 {
+        pair.input(Input::Ping);
+        assert!(matches!(
+            pair.host.told.pop(),
+            Some(Told::Error { id: 0, code: ErrorCode::RateLimited, .. })
+        ));
+    }
+    pair.advance(Duration::from_millis(100));
+    pair.input(Input::Ping);
+    assert!(!pair.session.is_closing(), "there was a place for one more");
+    pair.input(Input::Ping);
+    pair.assert_closed_with(CloseCode::RateLimited);
+}
+
+#[test]
 fn a_client_that_never_reads_its_errors_is_closed() {
     let mut pair = Pair::connected(SessionLimits { errors_max: 3, ..limits() });
     pair.client_sends(2, unsubscribe("lobby"));

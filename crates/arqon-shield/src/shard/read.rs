@@ -144,7 +144,7 @@ impl<S: Stream> Inner<S> {
             }
             Event::Ping(data) => {
                 self.state.control(key, &mut conn.io, |out| ws::write_frame(out, Opcode::Pong, data));
-                self.input(key, Input::Alive, now);
+                self.input(key, Input::Ping, now);
             }
             Event::Pong(_) => self.input(key, Input::Alive, now),
             Event::Close { code, .. } => {
