@@ -3,79 +3,24 @@
 import asyncio
 import contextlib
 import json
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from arqon_json import JsonClient
 from arqon_pb import PbClient
+from bystanders import bystanders
 from conftest import Bus
 from raw import BINARY, CLOSE, PING, TEXT, Raw, frame, request
 
-ROUND_TRIP_MAX = 1.0
-# What the allocator may keep of the megabytes that pass through.
-GROWTH_MAX = 8 * 1024 * 1024
-SOCKETS = "arqon_shield_sockets"
 CONNECT = frame(TEXT, b'{"id":1,"connect":{}}')
 CONNECT_PB = b"\x04\x08\x01\x12\x00"
 
 
-class Pair(threading.Thread):
-    """Two well-behaved clients in a thread of their own, who answer each other until told to stop."""
-
-    def __init__(self, bus: Bus) -> None:
-        super().__init__(name="pair")
-        self.bus = bus
-        self.ready, self.enough = threading.Event(), threading.Event()
-        self.trips: list[float] = []
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            asyncio.run(self.exchange())
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.ready.set()
-
-    async def exchange(self) -> None:
-        ada = await JsonClient.open(self.bus.url, self.bus.token)
-        bob = await PbClient.open(self.bus.url, self.bus.token)
-        for client, room in ((ada, "pair.ada"), (bob, "pair.bob")):
-            await client.call("subscribe", room=room)
-        while not self.enough.is_set():
-            number, sent = len(self.trips), time.monotonic()
-            await ada.publish("pair.bob", number)
-            await bob.publish("pair.ada", (await bob.push("publication"))["payload"])
-            assert (await ada.push("publication"))["payload"] == number, "nothing is lost"
-            self.trips.append(time.monotonic() - sent)
-            self.ready.set()
-            await asyncio.sleep(0.02)  # the pace: half of publish_rate_per_s
-        await ada.close()
-        await bob.close()
-
-
 @pytest.fixture(scope="module", autouse=True)
-def bystanders(bus: Bus) -> Iterator[Pair]:
-    """A pair that goes on through all tests of this module; afterwards nothing is left of the others."""
-    pair = Pair(bus)
-    pair.start()
-    try:
-        assert pair.ready.wait(10) and pair.error is None, pair.error
-        bus.await_metric(SOCKETS, 2)
-        before = bus.resident_bytes()
-        yield pair
-        bus.await_metric(SOCKETS, 2)
-        grown = bus.resident_bytes() - before
-        assert grown < GROWTH_MAX, f"the process grew by {grown} bytes"
-    finally:
-        pair.enough.set()
-        pair.join(10)
-    assert pair.error is None, pair.error
-    assert max(pair.trips) < ROUND_TRIP_MAX
-    print(f"{len(pair.trips)} round trips, worst {max(pair.trips) * 1e3:.0f} ms, {grown >> 10} KiB grown")
+def pair(bus: Bus) -> Iterator[None]:
+    with bystanders(bus):
+        yield
 
 
 def text(message: str | bytes) -> bytes:
@@ -255,33 +200,34 @@ async def test_half_of_something_and_gone(bus: Bus, kind: str) -> None:
         raw.close()
 
 
-async def test_upgrades_that_are_refused(bus: Bus) -> None:
-    token = bus.token
-    refused = {
-        400: [
-            request(bus.url, path=f"/v1/connect?token={token}"),
-            request(bus.url, path=f"/v1/connect?access_token={token}"),
-            request(bus.url, "Sec-WebSocket-Protocol: chat, mqtt"),
-        ],
-        403: [
-            request(bus.url, "Origin: https://evil.example"),
-            request(bus.url, "Origin: null"),
-            request(bus.url, "Origin: http://127.0.0.1.evil.example"),
-        ],
-        404: [request(bus.url, path="/nowhere")],
-        426: [
-            b"GET /v1/connect HTTP/1.1\r\nHost: a\r\n\r\n",
-            b"POST /v1/connect HTTP/1.1\r\nHost: a\r\n\r\n",
-        ],
-    }
-    for status, requests in refused.items():
-        for sent in requests:
-            raw = await Raw.dial(bus.url)
-            raw.send(sent)
-            got, body = await raw.answer()
-            assert got == status, sent
-            assert set(body) == {"error"} and token not in body["error"]
-            raw.close()
+# What stands in the request, made from URL and token -> the status.
+UPGRADES: dict[str, tuple[int, Callable[[str, str], bytes]]] = {
+    "a token in the URL": (400, lambda url, token: request(url, path=f"/v1/connect?token={token}")),
+    "a token in the URL under another name": (
+        400,
+        lambda url, token: request(url, path=f"/v1/connect?access_token={token}"),
+    ),
+    "subprotocols that nobody knows": (400, lambda url, _: request(url, "Sec-WebSocket-Protocol: chat, mqtt")),
+    "the origin of somebody else": (403, lambda url, _: request(url, "Origin: https://evil.example")),
+    "no origin, by name": (403, lambda url, _: request(url, "Origin: null")),
+    "an origin that begins like ours": (
+        403,
+        lambda url, _: request(url, "Origin: http://127.0.0.1.evil.example"),
+    ),
+    "another path": (404, lambda url, _: request(url, path="/nowhere")),
+    "no upgrade": (426, lambda _url, _: b"GET /v1/connect HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "another method": (426, lambda _url, _: b"POST /v1/connect HTTP/1.1\r\nHost: a\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("status", "make"), UPGRADES.values(), ids=UPGRADES)
+async def test_upgrades_that_are_refused(bus: Bus, status: int, make: Callable[[str, str], bytes]) -> None:
+    raw = await Raw.dial(bus.url)
+    raw.send(make(bus.url, bus.token))
+    got, body = await raw.answer()
+    assert got == status
+    assert set(body) == {"error"} and bus.token not in body["error"]
+    raw.close()
 
 
 @pytest.mark.parametrize(
