@@ -67,7 +67,7 @@ async fn carry_out(control: Control, recorder: Recorder, order: Order) {
             };
             match operator.ask(pb::AskSettings::default()).await {
                 Ok(pb::answer::Result::Settings(present)) => {
-                    let set = pb::Settings { version: present.version, rooms: vec![line] };
+                    let set = pb::Settings { rooms: vec![line], ..present };
                     operator.ask(pb::ask::Kind::Set(set)).await
                 }
                 other => other,

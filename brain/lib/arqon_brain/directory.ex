@@ -109,6 +109,11 @@ defmodule ArqonBrain.Directory do
     {:noreply, act(%{shell | state: Machine.restore(shell.state, revoked, settings, shell.now)})}
   end
 
+  def handle_info({:store, {:module, module, bytes}}, shell) do
+    {:noreply,
+     act(%{shell | state: Machine.stored_module(shell.state, module, bytes, shell.now)})}
+  end
+
   def handle_info(_other, shell), do: {:noreply, shell}
 
   @impl true
@@ -215,6 +220,21 @@ defmodule ArqonBrain.Directory do
   defp output({:write, news}, shell) do
     if news.revoked != [], do: Store.put_revocations(news.revoked)
     if news.settings, do: Store.put_settings(Settings.encode(news.settings))
+    shell
+  end
+
+  defp output({:write_module, module, bytes}, shell) do
+    Store.put_module(module, bytes)
+    shell
+  end
+
+  defp output({:drop_modules, modules}, shell) do
+    Store.drop_modules(modules)
+    shell
+  end
+
+  defp output({:read_modules, modules}, shell) do
+    Store.read_modules(modules)
     shell
   end
 

@@ -6,14 +6,14 @@ defmodule ArqonBrain.Settings do
   """
 
   alias ArqonBrain.{Digest, Names}
-  alias ArqonBrain.Wire.Protobuf
+  alias ArqonBrain.Wire.{Message, Protobuf}
 
   @typedoc "The settings as `ArqonBrain.Wire.Schema` has them."
-  @type t :: %{version: non_neg_integer, rooms: [map]}
+  @type t :: %{version: non_neg_integer, rooms: [map], policies: [map]}
 
   @doc "The settings before any were set."
   @spec none() :: t
-  def none, do: %{version: 0, rooms: []}
+  def none, do: %{version: 0, rooms: [], policies: []}
 
   @doc "The later of two documents."
   @spec later(t, t) :: t
@@ -35,6 +35,18 @@ defmodule ArqonBrain.Settings do
       %{idle_close_ms: ms} when ms > 0 -> ms
       _ -> default
     end
+  end
+
+  @doc "Hash and size of every module that is named, those in force first, each once."
+  @spec modules(t) :: [{binary, pos_integer}]
+  def modules(%{policies: []}), do: []
+
+  def modules(%{policies: policies}) do
+    for at <- 0..(Message.releases_max() - 1),
+        %{releases: releases} <- policies,
+        release = Enum.at(releases, at),
+        uniq: true,
+        do: {release.module, release.size}
   end
 
   @doc "As bytes, to be written down."

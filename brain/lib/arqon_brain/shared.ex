@@ -14,7 +14,7 @@ defmodule ArqonBrain.Shared do
           refused: non_neg_integer
         }
 
-  defstruct revocations: %Revocations{}, settings: %{version: 0, rooms: []}
+  defstruct revocations: %Revocations{}, settings: %{version: 0, rooms: [], policies: []}
 
   @doc "The same on all that hold the same. 0 if there is nothing."
   @spec digest(t) :: non_neg_integer

@@ -1,6 +1,6 @@
 defmodule ArqonBrain.Store do
   @moduledoc """
-  Writes down what should outlive all Shields and Brains together: revocations, settings, generations of rooms.
+  Writes down what should outlive all Shields and Brains together: revocations, settings, modules of policies, generations of rooms.
 
   With Valkey or without; a Brain works the same with an empty or unreachable one, so nothing here is ever waited for.
   What cannot be written now is merged and kept, within bounds, and written at the next connection, when also everything
@@ -48,6 +48,18 @@ defmodule ArqonBrain.Store do
   @spec put_settings(binary) :: :ok
   def put_settings(settings), do: put({:settings, settings})
 
+  @doc "Writes a module of a policy."
+  @spec put_module(binary, binary) :: :ok
+  def put_module(module, bytes), do: put({:module, module, bytes})
+
+  @doc "Lets modules run out that are named no more."
+  @spec drop_modules([binary]) :: :ok
+  def drop_modules(modules), do: put({:drop_modules, modules})
+
+  @doc "Reads modules; what is there comes as messages `{:store, {:module, hash, bytes}}`. Ask again after `:loaded`."
+  @spec read_modules([binary]) :: :ok
+  def read_modules(modules), do: put({:read_modules, modules, self()})
+
   @doc "The generation under which a room is known, or the proposed one. The answer comes as a message."
   @spec generation(binary, pos_integer) :: :ok
   def generation(subject, proposed), do: put({:generation, subject, proposed, self()})
@@ -90,6 +102,8 @@ defmodule ArqonBrain.Store do
       last_error: nil,
       held?: false,
       subscriber: nil,
+      # Modules to be read, and for whom.
+      reads: [],
       book: Book.new(prefix)
     }
 
@@ -115,6 +129,7 @@ defmodule ArqonBrain.Store do
   @impl true
   def handle_info(:connect, %{conn: nil} = state), do: {:noreply, connect(state)}
   def handle_info(:flush, state), do: {:noreply, flush(state)}
+  def handle_info(:read, state), do: {:noreply, read(state)}
 
   def handle_info({:ping, conn}, %{conn: conn} = state) when conn != nil do
     case Resp.run(conn, [["PING"]]) do
@@ -154,6 +169,19 @@ defmodule ArqonBrain.Store do
 
   defp taken({:settings, settings}, state),
     do: %{state | book: Book.set(state.book, settings)} |> flush_soon()
+
+  defp taken({:module, module, bytes}, state),
+    do: %{state | book: Book.put_module(state.book, module, bytes)} |> flush_soon()
+
+  defp taken({:drop_modules, modules}, state),
+    do: %{state | book: Book.drop_modules(state.book, modules)} |> flush_soon()
+
+  defp taken({:read_modules, _modules, _pid}, %{conn: nil} = state), do: state
+
+  defp taken({:read_modules, modules, pid}, state) do
+    send(self(), :read)
+    %{state | reads: Enum.uniq(state.reads ++ for(module <- modules, do: {module, pid}))}
+  end
 
   # Without Valkey nobody else proposes one.
   defp taken({:generation, subject, proposed, pid}, %{valkey: nil} = state) do
@@ -232,7 +260,7 @@ defmodule ArqonBrain.Store do
 
     most = min(@backoff_first_ms * 2 ** min(state.failures, 10), @backoff_max_ms)
     Process.send_after(self(), :connect, div(most, 2) + :rand.uniform(div(most, 2)))
-    %{state | conn: nil, failures: state.failures + 1, last_error: text}
+    %{state | conn: nil, failures: state.failures + 1, last_error: text, reads: []}
   end
 
   defp lose(state, reason) do
@@ -275,6 +303,22 @@ defmodule ArqonBrain.Store do
         end
     end
   end
+
+  # One at a time: others wait for this process.
+  defp read(%{conn: conn, reads: [{module, pid} | reads]} = state) when conn != nil do
+    if reads != [], do: send(self(), :read)
+
+    case Resp.run(conn, [Book.read_module(state.book, module)]) do
+      {:ok, [reply]} ->
+        if bytes = Book.module(reply), do: send(pid, {:store, {:module, module, bytes}})
+        %{state | reads: reads}
+
+      {:error, reason} ->
+        lose(state, reason)
+    end
+  end
+
+  defp read(state), do: state
 
   defp written(state, book, written, replies) do
     {answers, failed} = Book.answers(written, replies)

@@ -122,7 +122,8 @@ defmodule ArqonBrain.OperateTest do
       delivered: 3,
       version: "0.1.0",
       draining: false,
-      settings: 0
+      settings: 0,
+      policies: []
     }
 
     say("s2", {:heartbeat, %{digest: 0, load: load}})
@@ -223,12 +224,12 @@ defmodule ArqonBrain.OperateTest do
 
     told = ask({:set, %{version: 0, rooms: rooms}})
     settings = result(told)
-    assert settings == %{version: @now, rooms: rooms}
+    assert settings == %{version: @now, rooms: rooms, policies: []}
 
     for to <- [@shields, @brains],
         do: assert([%{settings: ^settings}] = bodies(told, to, :shared))
 
-    assert %{error: 121} = answer(ask({:set, %{version: 0, rooms: []}}))
+    assert %{error: 121} = answer(ask({:set, %{version: 0, rooms: [], policies: []}}))
 
     assert %{error: 102} =
              answer(ask({:set, %{version: @now, rooms: [%{hd(rooms) | pattern: "a..b"}]}}))
@@ -279,7 +280,7 @@ defmodule ArqonBrain.OperateTest do
   end
 
   test "what was written down is merged, whenever it comes" do
-    settings = %{version: 9, rooms: []}
+    settings = %{version: 9, rooms: [], policies: []}
 
     stored = %{
       revocations: [revocation(jti: "t"), revocation([])],

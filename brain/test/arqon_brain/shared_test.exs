@@ -66,7 +66,9 @@ defmodule ArqonBrain.SharedTest do
       idle_close_ms: 1000
     ]
 
-    {_, shared} = Shared.merge(shared, [], %{version: 5, rooms: [setting(fields)]}, 0)
+    {_, shared} =
+      Shared.merge(shared, [], %{version: 5, rooms: [setting(fields)], policies: []}, 0)
+
     assert Shared.digest(shared) == String.to_integer(golden["both"])
   end
 
@@ -117,7 +119,7 @@ defmodule ArqonBrain.SharedTest do
       setting(members_max: 3)
     ]
 
-    settings = %{version: 1, rooms: rooms}
+    settings = %{version: 1, rooms: rooms, policies: []}
     assert Settings.idle_close_ms(settings, "acme.chat.a", 60) == 5
     assert Settings.idle_close_ms(settings, "globex.chat.a", 60) == 7
     assert Settings.idle_close_ms(settings, "acme.lobby", 60) == 60
@@ -140,12 +142,13 @@ defmodule ArqonBrain.SharedTest do
     end
 
     for bad <- [[pattern: "a..b"], [tenant: "-"], [publish_rate_per_s: 0x1_0000_0000]] do
-      refute Message.settings?(%{version: 1, rooms: [setting(bad)]}), inspect(bad)
+      refute Message.settings?(%{version: 1, rooms: [setting(bad)], policies: []}), inspect(bad)
     end
 
     refute Message.settings?(%{
              version: 1,
-             rooms: List.duplicate(setting(pattern: String.duplicate("a", 64)), 500)
+             rooms: List.duplicate(setting(pattern: String.duplicate("a", 64)), 500),
+             policies: []
            })
   end
 

@@ -133,6 +133,28 @@ defmodule ArqonBrain.Store.BookTest do
     assert commands == [["HSET", "p:settings", new_rank, new]]
   end
 
+  test "modules are written one in a batch, again after Valkey was away, and in pieces" do
+    small = Book.put_module(Book.new("p"), <<1>>, "one")
+
+    assert {[["HSET", "p:module:01", "0", "one"], ["PERSIST", "p:module:01"]], book} =
+             commands(small)
+
+    assert {[], book} = commands(book)
+    assert {[["HSET" | _], ["PERSIST" | _]], book} = commands(Book.load(book, [], [], 0))
+    large = :binary.copy("x", 1024 * 1024 + 1)
+    book = book |> Book.put_module(<<2>>, large) |> Book.put_module(<<3>>, "three")
+    assert {[["HSET", "p:module:03" | _], _persist], book} = commands(book)
+    assert {[["HSET", "p:module:02" | pieces], _persist], book} = commands(book)
+    assert ["0", _, "1", _, "2", "x"] = pieces
+    assert Book.module(pieces) == large
+    assert Book.module(["0", "a", "2", "c"]) == nil
+    assert Book.module([]) == nil
+    assert Book.module({:error, "WRONGTYPE"}) == nil
+
+    assert {[["PEXPIRE", "p:module:02", _week]], _book} =
+             commands(Book.drop_modules(book, [<<2>>, <<9>>]))
+  end
+
   test "a generation is asked for once, and dropped before it is asked for again" do
     me = self()
     book = Book.new("p") |> Book.generation("a.b", 7, me) |> Book.generation("a.b", 9, me)

@@ -78,6 +78,29 @@ defmodule ArqonBrain.StoreTest do
     assert_receive {:store, {:generation, "acme.lobby", 100}}
   end
 
+  test "modules are written, read by the next Brain, and run out when they are named no more",
+       context do
+    server = server(context)
+    store(ValkeyServer.config(server))
+    assert_receive {:store, {:loaded, _nothing}}
+    bytes = :crypto.strong_rand_bytes(4 * 1024 * 1024)
+    module = :crypto.hash(:sha256, bytes)
+    key = "arqon:module:" <> Base.encode16(module, case: :lower)
+    Store.put_module(module, bytes)
+    await_stored(server, ["HLEN", key], 8)
+    stop_supervised!(Store)
+
+    store(ValkeyServer.config(server))
+    assert_receive {:store, {:loaded, _nothing}}
+    Store.read_modules([:crypto.hash(:sha256, "other"), module])
+    assert_receive {:store, {:module, ^module, ^bytes}}, 5_000
+    Store.put_module(module, bytes)
+    Store.drop_modules([module])
+    OsProcess.wait_until(fn -> ValkeyServer.run(server, ["TTL", key]) > 0 end, "an end")
+    Store.put_module(module, bytes)
+    await_stored(server, ["TTL", key], -1)
+  end
+
   test "ten thousand revocations are written and loaded", context do
     server = server(context)
     store(ValkeyServer.config(server))

@@ -60,6 +60,8 @@ fn kind(body: &pb::control::Body) -> u64 {
         Body::CloseRefused(_) => 11,
         Body::Ask(_) => 12,
         Body::Shared(_) => 13,
+        Body::Want(_) => 14,
+        Body::Part(_) => 15,
         Body::Welcome(_) => 16,
         Body::Forgotten(_) => 17,
         Body::Occupied(_) => 18,

@@ -228,7 +228,7 @@ impl Ghost {
             publish_rate_per_s: g.number(),
             idle_close_ms: 20 * g.random.below(900),
         });
-        pb::Settings { version: self.random.below(6), rooms }
+        pb::Settings { version: self.random.below(6), rooms, policies: Vec::new() }
     }
 
     fn shared(&mut self) -> pb::Shared {

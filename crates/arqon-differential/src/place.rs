@@ -145,6 +145,7 @@ impl Place {
                 AgentOutput::Conflict => "conflict".to_owned(),
                 AgentOutput::Shared { .. } => text::shared(&output),
                 AgentOutput::Synced => "synced".to_owned(),
+                AgentOutput::Modules => "modules".to_owned(),
                 AgentOutput::Answered { id, result } => format!("answer {id}: {}", text::answer(result)),
             };
             record.line(self.name.clone(), at, line);

@@ -137,7 +137,7 @@ fn ask(world: &mut World<'_>, i: usize, question: &Question) -> Result<()> {
                 idle_close_ms: *idle_close_ms,
                 ..Default::default()
             };
-            pb::ask::Kind::Set(pb::Settings { version, rooms: vec![setting] })
+            pb::ask::Kind::Set(pb::Settings { version, rooms: vec![setting], ..Default::default() })
         }
         Question::Settings => pb::AskSettings {}.into(),
     };

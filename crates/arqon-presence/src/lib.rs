@@ -6,7 +6,7 @@
 //! - [`agent`]: the Shield's side: reports its sessions, merges what Brains announce, tells watchers.
 //! - [`brain`]: the Brain's side, the executable specification of the Elixir Brain.
 //! - [`room`]: when a room is created, idle and closed.
-//! - [`shared`]: revocations and settings, which all hold alike.
+//! - [`shared`]: revocations and [`settings`], which all hold alike; [`modules`]: how the bytes of the modules they name are fetched.
 //!
 //! Nothing here reads a clock or opens a socket: both machines are fed with messages and `Now`, and polled for what
 //! they want to send. `docs/control.md` tells the protocol to a stranger.
@@ -15,8 +15,10 @@ pub mod agent;
 pub mod brain;
 pub mod crdt;
 mod hash;
+pub mod modules;
 pub mod own;
 pub mod room;
+pub mod settings;
 pub mod shared;
 pub mod spans;
 pub mod view;

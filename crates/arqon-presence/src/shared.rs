@@ -4,17 +4,16 @@
 use std::collections::BTreeMap;
 
 use arqon_proto::generated::arqon::v1 as pb;
-use arqon_proto::grant::{Identity, Pattern};
-use arqon_proto::id::{RoomRef, SessionId, Tenant, User};
+use arqon_proto::grant::Identity;
+use arqon_proto::id::{SessionId, Tenant, User};
 use buffa::Message as _;
 
 use crate::hash::{Fnv, mix};
+pub use crate::settings::{Deployed, Release, RoomSetting, SETTINGS_BYTES_MAX, Settings};
 use crate::wire::{self, Malformed, PAGE_BYTES_MAX};
 
 /// Revocations, at most; beyond that new ones are refused.
 pub const REVOCATIONS_MAX: usize = 10_000;
-/// The settings as encoded, at most: they always fit one message.
-pub const SETTINGS_BYTES_MAX: usize = 24 * 1024;
 /// How far ahead a revocation may end. A token should not live longer.
 pub const REVOKED_FOR_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
 const TOKEN_ID_BYTES_MAX: usize = 128;
@@ -93,93 +92,6 @@ impl Revocation {
                 Revoked::Session(revoked) => *revoked == session,
                 Revoked::Token(jti) => identity.token_id.as_ref() == Some(jti),
             }
-    }
-}
-
-/// How the rooms that a pattern covers are treated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomSetting {
-    /// All of them if absent.
-    pub tenant: Option<Tenant>,
-    /// The rooms.
-    pub pattern: Pattern,
-    /// Sockets in the room on all Shields; `None`: no limit.
-    pub members_max: Option<u64>,
-    /// Publications a second into the room by the clients of one Shield; `None`: no limit.
-    pub publish_rate_per_s: Option<u32>,
-    /// A room without anybody is closed after so many milliseconds; `None`: as the Brain is configured.
-    pub idle_close_ms: Option<u64>,
-}
-
-impl RoomSetting {
-    fn from_pb(pb: &pb::RoomSetting) -> Result<Self, Malformed> {
-        let tenant = match pb.tenant.as_str() {
-            "" => None,
-            name => Some(Tenant::parse(name).map_err(|_| Malformed)?),
-        };
-        let some = |n: u64| (n > 0).then_some(n);
-        let rate = some(pb.publish_rate_per_s).map(u32::try_from).transpose().map_err(|_| Malformed)?;
-        Ok(Self {
-            tenant,
-            pattern: Pattern::parse(&pb.pattern).map_err(|_| Malformed)?,
-            members_max: some(pb.members_max),
-            publish_rate_per_s: rate,
-            idle_close_ms: some(pb.idle_close_ms),
-        })
-    }
-
-    fn to_pb(&self) -> pb::RoomSetting {
-        pb::RoomSetting {
-            tenant: self.tenant.as_ref().map_or(String::new(), |tenant| tenant.as_str().to_owned()),
-            pattern: self.pattern.as_str().to_owned(),
-            members_max: self.members_max.unwrap_or(0),
-            publish_rate_per_s: self.publish_rate_per_s.map_or(0, u64::from),
-            idle_close_ms: self.idle_close_ms.unwrap_or(0),
-        }
-    }
-
-    fn covers(&self, tenant: &str, room: RoomRef<'_>) -> bool {
-        self.tenant.as_ref().is_none_or(|own| own.as_str() == tenant) && self.pattern.matches(room)
-    }
-}
-
-/// The document that is rolled out to all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// 0: none were ever set.
-    pub version: u64,
-    /// The first that covers a room counts.
-    pub rooms: Vec<RoomSetting>,
-}
-
-impl Settings {
-    /// What counts for a room.
-    #[must_use]
-    pub fn of(&self, tenant: &str, room: RoomRef<'_>) -> Option<&RoomSetting> {
-        self.rooms.iter().find(|setting| setting.covers(tenant, room))
-    }
-
-    /// Reads and checks what came in a message.
-    pub(crate) fn from_pb(pb: &pb::Settings) -> Result<Self, Malformed> {
-        let rooms = pb.rooms.iter().map(RoomSetting::from_pb).collect::<Result<_, _>>()?;
-        let settings = Self { version: pb.version, rooms };
-        if settings.to_pb().encode_to_vec().len() > SETTINGS_BYTES_MAX {
-            return Err(Malformed);
-        }
-        Ok(settings)
-    }
-
-    /// As it is sent.
-    #[must_use]
-    pub fn to_pb(&self) -> pb::Settings {
-        pb::Settings { version: self.version, rooms: self.rooms.iter().map(RoomSetting::to_pb).collect() }
-    }
-
-    /// Two documents of one version are ordered by this, so that all choose the same.
-    fn rank(&self) -> (u64, u64) {
-        let mut hash = Fnv::new();
-        hash.bytes(&self.to_pb().encode_to_vec());
-        (self.version, hash.finish())
     }
 }
 

@@ -31,7 +31,7 @@ fn limit(pattern: &str, members_max: u64) -> pb::RoomSetting {
 }
 
 fn set(version: u64, rooms: Vec<pb::RoomSetting>) -> pb::ask::Kind {
-    pb::ask::Kind::Set(pb::Settings { version, rooms })
+    pb::ask::Kind::Set(pb::Settings { version, rooms, ..Default::default() })
 }
 
 const LATER: u64 = 1_700_009_000_000;
@@ -299,7 +299,7 @@ proptest! {
                     publish_rate_per_s: None,
                     idle_close_ms: None,
                 }];
-                shared.set(arqon_presence::shared::Settings { version, rooms });
+                shared.set(arqon_presence::shared::Settings { version, rooms, policies: Vec::new() });
             } else {
                 let what = arqon_presence::shared::Revoked::Token(format!("t{what}").into());
                 let tenant = arqon_proto::id::Tenant::parse("acme").expect("a good name");

@@ -24,7 +24,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 #[path = "vectors/operators.rs"]
 mod operators;
 
-use operators::{answers, asks, load, load_fields, shared_digests};
+use operators::{answers, asks, load, load_fields, modules, shared_digests};
 
 const SESSION: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255];
 
@@ -36,6 +36,7 @@ fn bodies() -> Vec<Vector> {
     all.extend(of_brains());
     all.extend(asks());
     all.extend(answers());
+    all.extend(modules());
     all
 }
 

@@ -7,7 +7,7 @@ defmodule ArqonBrain.Directory.Machine do
 
   import ArqonBrain.Directory.State, only: [count: 3, out: 2, publish: 3]
 
-  alias ArqonBrain.{Clock, LeaseTable, Orders, Settings, Shared}
+  alias ArqonBrain.{Clock, LeaseTable, Modules, Orders, Settings, Shared}
   alias ArqonBrain.Directory.{Operate, Routes, State}
   alias ArqonBrain.Wire.Message
 
@@ -64,7 +64,8 @@ defmodule ArqonBrain.Directory.Machine do
   def next_timeout(state) do
     # `nil` is greater than any number.
     orders = Orders.next_timeout(state.orders)
-    Enum.min([state.beacon_at, state.look_at, state.sync_at, state.check_at, orders])
+    modules = if state.link_up, do: Modules.next_timeout(state.modules)
+    Enum.min([state.beacon_at, state.look_at, state.sync_at, state.check_at, orders, modules])
   end
 
   @doc "Takes a message that came on one of the control subjects of Brains."
@@ -185,7 +186,7 @@ defmodule ArqonBrain.Directory.Machine do
     state = if due or state.up != state.listed, do: tell(state, now), else: state
     state = if state.look_at <= now.mono_ms, do: look(state, now), else: state
     state = if state.sync_at <= now.mono_ms, do: start_sync(state, now), else: state
-    push_orders(state, now)
+    state |> push_orders(now) |> Operate.fetch(now)
   end
 
   # Whose lease runs changes with a message that says so, or with the time; not with each message.
@@ -280,7 +281,17 @@ defmodule ArqonBrain.Directory.Machine do
   @doc "What was written down by an earlier Brain; merged like everything, so that it may come late."
   @spec restore(State.t(), [map], Settings.t() | nil, Clock.now()) :: State.t()
   def restore(state, revoked, settings, now) do
-    state |> Operate.merge_shared(revoked, settings, false, now) |> settle(now)
+    state
+    |> Operate.merge_shared(revoked, settings, false, now)
+    |> Operate.read_modules()
+    |> settle(now)
+  end
+
+  @doc "What an earlier Brain wrote down of a module."
+  @spec stored_module(State.t(), binary, binary, Clock.now()) :: State.t()
+  def stored_module(state, module, bytes, now) do
+    {_news?, modules} = Modules.stored(state.modules, module, bytes)
+    settle(%{state | modules: modules}, now)
   end
 
   @doc "A shard starts with nothing: it is told what it must know, and the Shields are asked for what it has lost."

@@ -5,11 +5,13 @@ defmodule ArqonBrain.Directory.Operate do
 
   import ArqonBrain.Directory.State, only: [count: 3, count: 4, out: 2, publish: 3]
 
-  alias ArqonBrain.{Clock, LeaseTable, Names, Orders, Revocations, Shared}
+  alias ArqonBrain.{Clock, LeaseTable, Modules, Names, Orders, Revocations, Settings, Shared}
   alias ArqonBrain.Directory.State
   alias ArqonBrain.Wire.{Message, Pages}
 
   @version_max 0xFFFFFFFFFFFFFFFF
+  # SHA-256.
+  @hash_bytes 32
 
   # Numbers of the error codes.
   @bad_request 102
@@ -282,7 +284,75 @@ defmodule ArqonBrain.Directory.Operate do
           if from_brain, do: state, else: publish(state, Message.brains(), body)
       end
 
-    state = if news.settings, do: out(state, {:shards, {:settings, news.settings}}), else: state
+    state = if news.settings, do: set_out(state, news.settings), else: state
     if news.revoked == [] and news.settings == nil, do: state, else: out(state, {:write, news})
   end
+
+  # Other settings are in force: rooms and modules follow.
+  defp set_out(state, settings) do
+    state = out(state, {:shards, {:settings, settings}})
+    {gone, modules} = Modules.want(state.modules, Settings.modules(settings))
+    state = %{state | modules: modules}
+    state = if gone == [], do: state, else: out(state, {:drop_modules, gone})
+    read_modules(state)
+  end
+
+  @doc "Looks for modules that are missing in what was written down."
+  @spec read_modules(State.t()) :: State.t()
+  def read_modules(state) do
+    case Modules.missing(state.modules) do
+      [] -> state
+      missing -> out(state, {:read_modules, missing})
+    end
+  end
+
+  @doc "Answers who asks for a part of a module."
+  @spec answer_want(State.t(), Modules.want(), binary) :: State.t() | :malformed
+  def answer_want(_state, %{module: module}, _reply) when byte_size(module) != @hash_bytes,
+    do: :malformed
+
+  def answer_want(state, want, reply) do
+    case Modules.answer(state.modules, want) do
+      nil -> state
+      part -> publish(state, reply, {:part, part})
+    end
+  end
+
+  @doc "Takes a part of a module."
+  @spec take_part(State.t(), {:shield | :brain, binary}, Modules.part()) :: State.t() | :malformed
+  def take_part(_state, _from, %{module: module}) when byte_size(module) != @hash_bytes,
+    do: :malformed
+
+  def take_part(state, from, part) do
+    case Modules.take(state.modules, from, part) do
+      {:ok, modules} ->
+        %{state | modules: modules}
+
+      {:complete, bytes, modules} ->
+        out(%{state | modules: modules}, {:write_module, part.module, bytes})
+
+      {:malformed, modules} ->
+        count(%{state | modules: modules}, :control_ignored_total, reason: :malformed)
+    end
+  end
+
+  @doc "Asks Shields, and then all Brains, for modules that settings name and that are not here."
+  @spec fetch(State.t(), Clock.now()) :: State.t()
+  def fetch(%{link_up: false} = state, _now), do: state
+  def fetch(%{modules: %{wanted: []}} = state, _now), do: state
+
+  def fetch(state, now) do
+    up = for {shield, _} <- LeaseTable.up_list(state.table, now.mono_ms), do: {:shield, shield}
+
+    case Modules.ask(state.modules, up ++ [:brains], now.mono_ms) do
+      {nil, modules} ->
+        %{state | modules: modules}
+
+      {holder, want, modules} ->
+        publish(%{state | modules: modules}, subject(holder), {:want, want})
+    end
+  end
+
+  defp subject({:shield, shield}), do: Message.shield(shield)
+  defp subject(:brains), do: Message.brains()
 end

@@ -67,6 +67,14 @@ defmodule ArqonBrain.Directory.Routes do
     Operate.take_shared(state, shared, Message.shield(from), now)
   end
 
+  def of_holder(%{name: name} = state, %{from: from, body: {:want, %{to: name} = want}}, _now),
+    do: Operate.answer_want(state, want, Message.shield(from))
+
+  def of_holder(state, %{body: {:want, _of_another}}, _now), do: state
+
+  def of_holder(state, %{from: from, body: {:part, part}}, _now),
+    do: Operate.take_part(state, {:shield, from}, part)
+
   def of_holder(_state, _message, _now), do: :malformed
 
   @doc "A message of another Brain."
@@ -89,6 +97,15 @@ defmodule ArqonBrain.Directory.Routes do
   end
 
   def of_brain(state, %{body: {:pull, _of_another}}, _now), do: state
+
+  def of_brain(%{name: name} = state, %{body: {:want, %{to: to} = want}}, _now)
+      when to in ["", name],
+      do: Operate.answer_want(state, want, Message.brains())
+
+  def of_brain(state, %{body: {:want, _of_another}}, _now), do: state
+
+  def of_brain(state, %{from: from, body: {:part, part}}, _now),
+    do: Operate.take_part(state, {:brain, from}, part)
 
   def of_brain(state, %{body: {:update, rooms}}, now) do
     {rooms, state} = Enum.map_reduce(rooms, state, &believed(&1, &2, now))

@@ -3,7 +3,7 @@ defmodule ArqonBrain.Directory.State do
   What a Brain knows of Shields and of what all hold alike, and what it wants done. `ArqonBrain.Directory.Machine` decides.
   """
 
-  alias ArqonBrain.{Clock, Orders, Shared}
+  alias ArqonBrain.{Clock, Modules, Orders, Shared}
 
   @type output ::
           {:publish, subject :: binary, body :: {atom, map}}
@@ -11,6 +11,9 @@ defmodule ArqonBrain.Directory.State do
           | {:shards, message :: term}
           | {:sync, shared :: non_neg_integer}
           | {:write, Shared.news()}
+          | {:write_module, hash :: binary, bytes :: binary}
+          | {:drop_modules, [binary]}
+          | {:read_modules, [binary]}
           | {:count, metric :: atom, labels :: keyword, n :: pos_integer}
   @type t :: %__MODULE__{}
 
@@ -24,6 +27,7 @@ defmodule ArqonBrain.Directory.State do
     :sync,
     :version,
     shared: %Shared{},
+    modules: %Modules{},
     orders: %Orders{},
     # Who waits for which order: Shield, instance, its question.
     waiting: %{},

@@ -51,7 +51,7 @@ defmodule ArqonBrain.Presence.State do
     waiting: %{},
     # A shard that has lost its state takes nobody's absence for granted until then.
     quiet_until: 0,
-    settings: %{version: 0, rooms: []},
+    settings: %{version: 0, rooms: [], policies: []},
     out: []
   ]
 

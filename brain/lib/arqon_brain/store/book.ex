@@ -3,8 +3,9 @@ defmodule ArqonBrain.Store.Book do
   What the store knows, what of it Valkey has not got yet, and the commands that change that. Pure.
 
   In Valkey: a hash `<prefix>:revocations` with a field for each, a hash `<prefix>:settings` whose fields sort like the
-  settings in them, so that an old one never overwrites a new one, and a key `<prefix>:room:<subject>` for each generation,
-  which runs out by itself.
+  settings in them, so that an old one never overwrites a new one, a key `<prefix>:room:<subject>` for each generation,
+  which runs out by itself, and a hash `<prefix>:module:<sha256>` with the pieces of each module of a policy. Another Brain may have newer
+  settings, so that a module that is named no more is not deleted: it runs out in a week, unless somebody writes it again.
   """
 
   alias ArqonBrain.{Digest, Json, Metrics}
@@ -16,6 +17,10 @@ defmodule ArqonBrain.Store.Book do
   @time_max 0xFFFFFFFFFFFFFFFF
   # A Brain that restarts within this time finds its rooms under the generations they had.
   @generation_ms 7 * 24 * 3_600_000
+  # That a rollback may still want: 32 policies with 8 releases.
+  @modules_max 256
+  # Of a module in Valkey; a reply has at most a MiB in one piece.
+  @piece_bytes 512 * 1024
 
   defstruct prefix: "",
             revocations: %{},
@@ -23,6 +28,9 @@ defmodule ArqonBrain.Store.Book do
             dirty: MapSet.new(),
             stale: [],
             generations: %{},
+            modules: %{},
+            unwritten: [],
+            unnamed: [],
             flushing?: false
 
   @typedoc "As in the control protocol; what is not set is empty."
@@ -163,6 +171,63 @@ defmodule ArqonBrain.Store.Book do
     end
   end
 
+  @doc "Takes a module that settings name."
+  @spec put_module(t, binary, binary) :: t
+  def put_module(book, module, bytes) do
+    unwritten = [module | List.delete(book.unwritten, module)]
+    %{book | modules: Map.put(book.modules, module, bytes), unwritten: unwritten}
+  end
+
+  @doc "Forgets modules that settings name no more."
+  @spec drop_modules(t, [binary]) :: t
+  def drop_modules(book, modules) do
+    known = Enum.filter(modules, &is_map_key(book.modules, &1))
+
+    %{
+      book
+      | modules: Map.drop(book.modules, modules),
+        unwritten: book.unwritten -- modules,
+        unnamed: Enum.take(known ++ book.unnamed, @modules_max)
+    }
+  end
+
+  @doc "The command that reads a module."
+  @spec read_module(t, binary) :: [iodata]
+  def read_module(book, module), do: ["HGETALL", module_key(book, module)]
+
+  @doc "The bytes of a module, from the reply to that command; `nil` if it is not there, or no module."
+  @spec module([binary] | term) :: binary | nil
+  def module([_ | _] = reply) do
+    pieces = reply |> Enum.chunk_every(2) |> Map.new(&List.to_tuple/1)
+    pieces = for at <- 0..(map_size(pieces) - 1), do: pieces[Integer.to_string(at)]
+    if Enum.all?(pieces, &is_binary/1), do: IO.iodata_to_binary(pieces)
+  end
+
+  def module(_reply), do: nil
+
+  defp module_key(book, module),
+    do: book.prefix <> ":module:" <> Base.encode16(module, case: :lower)
+
+  # Large: one in a batch.
+  defp module_commands(%{unwritten: [module | rest]} = book) do
+    key = module_key(book, module)
+    write = ["HSET", key | pieces(Map.fetch!(book.modules, module), 0)]
+    {[{write, :plain}, {["PERSIST", key], :plain}], %{book | unwritten: rest}}
+  end
+
+  defp module_commands(%{unnamed: [_ | _] = unnamed} = book) do
+    week = Integer.to_string(@generation_ms)
+    commands = for module <- unnamed, do: {["PEXPIRE", module_key(book, module), week], :plain}
+    {commands, %{book | unnamed: []}}
+  end
+
+  defp module_commands(book), do: {[], book}
+
+  defp pieces(<<piece::binary-size(@piece_bytes), rest::binary>>, at) when rest != "",
+    do: [Integer.to_string(at), piece | pieces(rest, at + 1)]
+
+  defp pieces(piece, at), do: [Integer.to_string(at), piece]
+
   @doc "What a subscriber is told."
   @spec loaded(t, non_neg_integer) :: %{revocations: [revocation], settings: binary | nil}
   def loaded(book, wall_ms) do
@@ -192,7 +257,8 @@ defmodule ArqonBrain.Store.Book do
     Metrics.count(:store_dropped_total, [kind: :unreadable], length(unreadable))
 
     all = MapSet.new(Map.keys(book.revocations), &{:revocation, &1})
-    book = %{book | dirty: MapSet.put(all, :settings), stale: []}
+    unwritten = Map.keys(book.modules)
+    book = %{book | dirty: MapSet.put(all, :settings), stale: [], unwritten: unwritten}
 
     book =
       Enum.reduce(readable, book, fn {field, times}, book ->
@@ -235,7 +301,8 @@ defmodule ArqonBrain.Store.Book do
         Enum.map(dirty, &{write(book, &1), :plain}) ++
         Enum.flat_map(generations, &generation_commands(book, &1))
 
-    {commands, written} = Enum.unzip(commands)
+    {module_commands, book} = module_commands(book)
+    {commands, written} = Enum.unzip(commands ++ module_commands)
 
     book = %{
       book

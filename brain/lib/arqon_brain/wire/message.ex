@@ -20,6 +20,14 @@ defmodule ArqonBrain.Wire.Message do
   @jti_bytes_max 128
   @settings_bytes_max 24 * 1024
   @members_max 0xFFFFFFFF
+  @policies_max 32
+  @releases_max 8
+  @running_max 64
+  # SHA-256.
+  @hash_bytes 32
+  @module_bytes_max 4 * 1024 * 1024
+  # All that settings name.
+  @modules_bytes_max 64 * 1024 * 1024
   # A full set of spans may be cut at both ends of a page.
   @spans_max Slice.spans_max() + 2
 
@@ -53,6 +61,10 @@ defmodule ArqonBrain.Wire.Message do
   @doc "The content of one message that is written, at most: larger things are cut into pages."
   @spec page_bytes_max() :: pos_integer
   def page_bytes_max, do: @page_bytes_max
+
+  @doc "Releases that settings name of one policy, at most."
+  @spec releases_max() :: pos_integer
+  def releases_max, do: @releases_max
 
   @doc "Reads a message. `:error` if not even the sender can be told."
   @spec decode(binary) :: {:ok, t} | :error
@@ -88,9 +100,9 @@ defmodule ArqonBrain.Wire.Message do
   end
 
   # A load is only shown to people: a bad one does not make the heartbeat worthless.
-  defp check(:heartbeat, %{load: %{version: version}} = fields)
-       when byte_size(version) > @version_bytes_max do
-    {:ok, %{fields | load: nil}}
+  defp check(:heartbeat, %{load: %{version: version, policies: policies}} = fields) do
+    good? = byte_size(version) <= @version_bytes_max and running?(policies)
+    {:ok, if(good?, do: fields, else: %{fields | load: nil})}
   end
 
   defp check(:update, fields), do: all(fields.rooms, &room/1)
@@ -147,14 +159,39 @@ defmodule ArqonBrain.Wire.Message do
 
   @doc "Whether settings keep the rules."
   @spec settings?(map) :: boolean
-  def settings?(%{rooms: rooms} = settings) do
-    Enum.all?(rooms, &room_setting?/1) and
+  def settings?(%{rooms: rooms, policies: policies} = settings) do
+    Enum.all?(rooms, &room_setting?/1) and policies?(policies) and
       IO.iodata_length(Protobuf.encode(:settings, settings)) <= @settings_bytes_max
   end
 
   defp room_setting?(room) do
     (room.tenant == "" or Names.tenant?(room.tenant)) and Names.pattern?(room.pattern) and
       room.publish_rate_per_s <= 0xFFFFFFFF
+  end
+
+  defp policies?(policies) do
+    releases = Enum.flat_map(policies, & &1.releases)
+
+    length(policies) <= @policies_max and
+      policies == Enum.uniq_by(policies, & &1.name) and
+      Enum.all?(policies, &(Names.tenant?(&1.name) and length(&1.releases) in 1..@releases_max)) and
+      Enum.all?(releases, &release?/1) and
+      releases |> Enum.map(& &1.size) |> Enum.sum() <= @modules_bytes_max
+  end
+
+  defp release?(release) do
+    byte_size(release.module) == @hash_bytes and release.size in 1..@module_bytes_max and
+      byte_size(release.version) <= @version_bytes_max
+  end
+
+  # What a Shield says that it runs.
+  defp running?(policies) do
+    good? = fn policy ->
+      Names.tenant?(policy.name) and byte_size(policy.module) == @hash_bytes and
+        byte_size(policy.version) <= @version_bytes_max
+    end
+
+    length(policies) <= @running_max and Enum.all?(policies, good?)
   end
 
   defp room(%{subject: subject, slices: slices}) do

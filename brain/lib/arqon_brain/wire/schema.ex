@@ -27,6 +27,8 @@ defmodule ArqonBrain.Wire.Schema do
           {11, :close_refused},
           {12, :ask},
           {13, :shared},
+          {14, :want},
+          {15, :part},
           {16, :welcome},
           {17, :forgotten},
           {18, :occupied},
@@ -51,8 +53,10 @@ defmodule ArqonBrain.Wire.Schema do
       {4, :delivered, :uint64},
       {5, :version, :string},
       {6, :draining, :bool},
-      {7, :settings, :uint64}
+      {7, :settings, :uint64},
+      {8, :policies, {:repeated, {:message, :running}}}
     ],
+    running: [{1, :name, :string}, {2, :module, :bytes}, {3, :version, :string}],
     bye: [],
     update: [{1, :rooms, {:repeated, {:message, :room_part}}}],
     room_part: [{1, :subject, :string}, {2, :slices, {:repeated, {:message, :slice}}}],
@@ -126,7 +130,20 @@ defmodule ArqonBrain.Wire.Schema do
       {5, :at_ms, :uint64},
       {6, :until_ms, :uint64}
     ],
-    settings: [{1, :version, :uint64}, {2, :rooms, {:repeated, {:message, :room_setting}}}],
+    settings: [
+      {1, :version, :uint64},
+      {2, :rooms, {:repeated, {:message, :room_setting}}},
+      {3, :policies, {:repeated, {:message, :deployed}}}
+    ],
+    deployed: [{1, :name, :string}, {2, :releases, {:repeated, {:message, :release}}}],
+    release: [
+      {1, :module, :bytes},
+      {2, :size, :uint64},
+      {3, :version, :string},
+      {4, :at_ms, :uint64}
+    ],
+    want: [{1, :to, :string}, {2, :module, :bytes}, {3, :offset, :uint64}],
+    part: [{1, :module, :bytes}, {2, :offset, :uint64}, {3, :data, :bytes}],
     room_setting: [
       {1, :tenant, :string},
       {2, :pattern, :string},

@@ -6,8 +6,10 @@ use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::id::ShieldId;
 use arqon_proto::time::{Now, millis};
+use bytes::Bytes;
 
 use super::{Agent, AgentOutput, AskError};
+use crate::modules::{Holder, ModuleHash, Modules};
 use crate::shared::{News, Shared};
 use crate::wire::{self, Malformed};
 
@@ -25,6 +27,7 @@ const OFFERS_DOUBLED_MAX: u32 = 5;
 pub(super) struct Operations {
     pub(super) load: pb::Load,
     shared: Shared,
+    modules: Modules,
     synced: bool,
     /// When a Brain first told all it holds.
     answered_at: Option<u64>,
@@ -50,7 +53,7 @@ struct Offer {
 
 impl Operations {
     pub(super) fn next_timeout(&self) -> Option<u64> {
-        self.asks.values().min().copied()
+        self.asks.values().min().copied().into_iter().chain(self.modules.next_timeout()).min()
     }
 
     pub(super) fn expire_shared(&mut self, now: Now) {
@@ -99,6 +102,53 @@ impl Agent {
         self.send(wire::BRAIN.to_owned(), pb::Ask { id, to, kind: Some(kind) });
         self.settle(now);
         Ok(id)
+    }
+
+    /// The modules of policies that are held, by their hashes: those that the settings name first, and what was brought lately.
+    #[must_use]
+    pub fn modules(&self) -> &BTreeMap<ModuleHash, Bytes> {
+        self.operations.modules.held()
+    }
+
+    /// Takes a module that an operator brought, so that Brains can fetch it here when settings name it. It is kept for ten minutes
+    /// without.
+    pub fn bring(&mut self, module: Bytes, now: Now) {
+        self.operations.modules.bring(module, now);
+        self.outputs.push_back(AgentOutput::Modules);
+        self.settle(now);
+    }
+
+    pub(super) fn answer_want(&mut self, want: &pb::Want) -> Result<(), Malformed> {
+        if want.to == self.config.shield.as_str()
+            && let Some(part) = self.operations.modules.answer(want)?
+        {
+            self.send(wire::BRAIN.to_owned(), part);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_part(&mut self, from: &ShieldId, part: pb::Part) -> Result<(), Malformed> {
+        if self.operations.modules.take(from, part)? {
+            self.outputs.push_back(AgentOutput::Modules);
+        }
+        Ok(())
+    }
+
+    /// Asks Brains for what the settings name and is not here.
+    pub(super) fn fetch(&mut self, now: Now) {
+        if self.operations.modules.expire(now) {
+            self.outputs.push_back(AgentOutput::Modules);
+        }
+        if !self.link_up {
+            return;
+        }
+        let holders =
+            |brains: Vec<&ShieldId>| brains.into_iter().cloned().map(Holder::One).collect::<Vec<_>>();
+        while self.operations.modules.is_due(now) {
+            let brains = holders(self.peers.askable(now.mono_ms));
+            let Some((_, want)) = self.operations.modules.ask(&brains, now) else { return };
+            self.send(wire::BRAIN.to_owned(), want);
+        }
     }
 
     pub(super) fn answered(&mut self, answer: pb::Answer) {
@@ -150,6 +200,12 @@ impl Agent {
         if news.is_some() {
             let News { revoked, settings, .. } = news;
             self.operations.load.settings = self.operations.shared.settings().version;
+            if settings {
+                let wanted = self.operations.shared.settings().modules(true);
+                if self.operations.modules.want(wanted) {
+                    self.outputs.push_back(AgentOutput::Modules);
+                }
+            }
             self.outputs.push_back(AgentOutput::Shared { revoked, settings });
         }
         let said = self.operations.offers.get(from).map(|offer| offer.digest);

@@ -123,6 +123,8 @@ pub enum AgentOutput {
         /// Whether the settings are others.
         settings: bool,
     },
+    /// Other modules are held than before, see [`super::Agent::modules`].
+    Modules,
     /// It is known as far as the Brains know it, or there is no Brain: the Shield may take clients.
     Synced,
     /// The answer to [`super::Agent::ask`].

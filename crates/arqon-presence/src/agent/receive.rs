@@ -55,6 +55,8 @@ impl Agent {
                 return self.take_shared(&from, &shared, to_us, now);
             }
             Body::Answer(answer) if to_us => self.answered(answer),
+            Body::Want(want) if to_us => return self.answer_want(&want),
+            Body::Part(part) if to_us => return self.take_part(&from, part),
             _ => return Err(Malformed),
         }
         Ok(())

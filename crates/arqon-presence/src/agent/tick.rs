@@ -41,6 +41,7 @@ impl Agent {
         }
         self.judge_conflict(now);
         self.give_up_asks(now);
+        self.fetch(now);
         let links = [self.hello_at, self.heartbeat_at, self.repair_at];
         let links = links.into_iter().flatten().filter(|_| self.link_up);
         let others = [

@@ -10,6 +10,8 @@ use buffa::Message as _;
 
 use super::{Brain, BrainOutput, Phase, RoomEvent};
 use crate::agent::KickTarget;
+use crate::modules::Modules;
+use crate::settings::running_fits;
 use crate::shared::{News, REVOKED_FOR_MAX_MS, Revocation, Settings, Shared};
 use crate::wire::{self, Malformed, PAGE_BYTES_MAX};
 
@@ -17,6 +19,7 @@ use crate::wire::{self, Malformed, PAGE_BYTES_MAX};
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     shared: Shared,
+    pub(super) modules: Modules,
     /// What each Shield last said of its work.
     loads: BTreeMap<ShieldId, pb::Load>,
     /// Who waits for which order: Shield, instance, its question.
@@ -70,7 +73,7 @@ impl Brain {
             let registry = &self.registry;
             loads.retain(|shield, _| registry.iter().any(|(known, _)| known == shield));
         }
-        if let Some(load) = load.filter(|load| load.version.len() <= 64) {
+        if let Some(load) = load.filter(|load| load.version.len() <= 64 && running_fits(&load.policies)) {
             loads.insert(shield.clone(), load);
         }
     }
@@ -131,6 +134,10 @@ impl Brain {
             if !from_brain {
                 self.send(wire::BRAINS.to_owned(), page);
             }
+        }
+        if news.settings {
+            let wanted = self.operations.shared.settings().modules(false);
+            self.operations.modules.want(wanted);
         }
         self.outputs.push_back(BrainOutput::Shared(news));
     }

@@ -54,6 +54,13 @@ impl Brain {
             Body::Shared(shared) => {
                 return self.take_shared(&shared, &wire::shield_subject(&from), now);
             }
+            Body::Want(want) if want.to == self.config.name.as_str() => {
+                if let Some(part) = self.operations.modules.answer(&want)? {
+                    self.send(wire::shield_subject(&from), part);
+                }
+            }
+            Body::Want(_) => {}
+            Body::Part(part) => return self.operations.modules.take(&from, part).map(drop),
             Body::Bye(_) => self.registry.bye(&from, now.mono_ms),
             Body::Update(update) => {
                 let rooms = wire::update_from_pb(update)?;
@@ -103,6 +110,13 @@ impl Brain {
                 self.send_updates(wire::BRAINS, &states);
             }
             Body::Pull(_) => {}
+            Body::Want(want) if want.to.is_empty() || want.to == self.config.name.as_str() => {
+                if let Some(part) = self.operations.modules.answer(&want)? {
+                    self.send(wire::BRAINS.to_owned(), part);
+                }
+            }
+            Body::Want(_) => {}
+            Body::Part(part) => return self.operations.modules.take(&from, part).map(drop),
             Body::Update(update) => {
                 let mut rooms = wire::update_from_pb(update)?;
                 for (_, state) in &mut rooms {

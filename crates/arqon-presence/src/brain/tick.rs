@@ -6,6 +6,7 @@ use arqon_proto::time::{Now, millis};
 
 use super::{Brain, RoomEvent};
 use crate::crdt::RoomState;
+use crate::modules::Holder;
 use crate::room::Step;
 use crate::wire;
 
@@ -54,6 +55,7 @@ impl Brain {
             self.sync_at = now.after(self.config.sync).max(now.mono_ms + 1);
         }
         self.push_orders(now);
+        self.fetch(now);
         let timers = [
             Some(self.beacon_at),
             Some(self.look_at),
@@ -61,6 +63,7 @@ impl Brain {
             self.flush_at,
             self.orders.next_timeout(),
             self.registry.next_timeout(now.mono_ms),
+            self.operations.modules.next_timeout().filter(|_| self.link_up),
         ];
         self.next = timers.into_iter().flatten().min();
     }
@@ -93,6 +96,20 @@ impl Brain {
             }
         }
         self.look_at(dirty, now);
+    }
+
+    /// Asks Shields, and then all Brains, for the modules that the settings name and that are not here.
+    fn fetch(&mut self, now: Now) {
+        while self.link_up && self.operations.modules.is_due(now) {
+            let up = self.registry.up_list(now.mono_ms).into_iter();
+            let holders: Vec<_> = up.map(|(shield, _)| Holder::One(shield)).chain([Holder::Brains]).collect();
+            let Some((holder, want)) = self.operations.modules.ask(&holders, now) else { return };
+            let to = match holder {
+                Holder::One(shield) => wire::shield_subject(&shield),
+                Holder::Brains => wire::BRAINS.to_owned(),
+            };
+            self.send(to, want);
+        }
     }
 
     fn sync(&mut self) {

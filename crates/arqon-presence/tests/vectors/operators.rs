@@ -17,7 +17,50 @@ pub(super) fn load() -> pb::Load {
         version: "0.1.0".to_owned(),
         draining: true,
         settings: 5,
+        ..Default::default()
     }
+}
+
+const MODULE: [u8; 32] = [0xab; 32];
+
+/// Policies whose modules are handed out, and how their bytes come.
+pub(super) fn modules() -> Vec<Vector> {
+    let running = pb::Running { name: "words".to_owned(), module: MODULE.to_vec(), version: "2".to_owned() };
+    let load = pb::Load { policies: vec![running], ..Default::default() };
+    let release = |size, version: &str, at_ms| pb::Release {
+        module: MODULE.to_vec(),
+        size,
+        version: version.to_owned(),
+        at_ms,
+    };
+    let releases = vec![release(4 << 20, "2", 1_700_000_000_000), release(1, "", 0)];
+    let deployed = pb::Deployed { name: "words".to_owned(), releases };
+    let settings = pb::Settings { version: 6, policies: vec![deployed], ..Default::default() };
+    let hash = hex(&MODULE);
+    let releases = json!([{"module": hash, "size": "4194304", "version": "2", "at_ms": "1700000000000"},
+        {"module": hash, "size": "1"}]);
+    vec![
+        (
+            "heartbeat_of_policies",
+            pb::Heartbeat { digest: 1, load: load.into() }.into(),
+            json!({"digest": "1", "load": {"policies": [{"name": "words", "module": hash, "version": "2"}]}}),
+        ),
+        (
+            "shared_of_policies",
+            pb::Shared { settings: settings.into(), ..Default::default() }.into(),
+            json!({"settings": {"version": "6", "policies": [{"name": "words", "releases": releases}]}}),
+        ),
+        (
+            "want",
+            pb::Want { to: "brain-0".to_owned(), module: MODULE.to_vec(), offset: 24_576 }.into(),
+            json!({"to": "brain-0", "module": hash, "offset": "24576"}),
+        ),
+        (
+            "part",
+            pb::Part { module: MODULE.to_vec(), offset: 24_576, data: b"abc".to_vec() }.into(),
+            json!({"module": hash, "offset": "24576", "data": hex(b"abc")}),
+        ),
+    ]
 }
 
 pub(super) fn load_fields() -> Value {
@@ -47,7 +90,7 @@ fn settings() -> pb::Settings {
         publish_rate_per_s: 50,
         idle_close_ms: 1000,
     };
-    pb::Settings { version: 5, rooms: vec![setting] }
+    pb::Settings { version: 5, rooms: vec![setting], ..Default::default() }
 }
 
 fn settings_fields() -> Value {
@@ -191,7 +234,7 @@ pub(super) fn shared_digests() -> Value {
         publish_rate_per_s: Some(50),
         idle_close_ms: Some(1000),
     };
-    let settings = Settings { version: 5, rooms: vec![setting] };
+    let settings = Settings { version: 5, rooms: vec![setting], policies: Vec::new() };
     assert_eq!(settings.to_pb(), self::settings(), "the same as in the messages");
     let mut shared = Shared::default();
     assert_eq!(shared.revoke(&revocation, 1_700_000_000_000), Some(true));

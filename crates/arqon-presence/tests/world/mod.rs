@@ -279,6 +279,7 @@ impl World {
                         AgentOutput::Conflict => n.conflict = true,
                         AgentOutput::Answered { id, result } => drop(n.answers.insert(id, result)),
                         AgentOutput::Synced => n.synced = true,
+                        AgentOutput::Modules => {}
                         news @ AgentOutput::Shared { .. } => n.shared.push(news),
                     }
                 }

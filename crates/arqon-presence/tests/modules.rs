@@ -1,0 +1,121 @@
+//! Modules of policies on their way from the Shield that an operator brought them to, on a bus that loses, repeats and delays.
+
+#[allow(unreachable_pub, reason = "shared by the tests of this folder")]
+mod world;
+
+use arqon_presence::modules::ModuleHash;
+use arqon_proto::generated::arqon::v1 as pb;
+use bytes::Bytes;
+use proptest::prelude::*;
+use world::{LEASE, Node, World};
+
+/// Longer than a Shield rests that has asked before the Brains have it, and two modules take.
+const SOON: u64 = 2_000;
+
+fn module(of: u8, size: usize) -> Bytes {
+    (0..size).map(|at| (at % 251) as u8 ^ of).collect::<Vec<u8>>().into()
+}
+
+/// The settings in which these are the releases of one policy, the first in force.
+fn settings(version: u64, releases: &[&Bytes]) -> pb::Settings {
+    let release = |bytes: &&Bytes| pb::Release {
+        module: ModuleHash::of(bytes).0.to_vec(),
+        size: bytes.len() as u64,
+        ..Default::default()
+    };
+    let releases = releases.iter().map(release).collect();
+    let policies = vec![pb::Deployed { name: "words".to_owned(), releases }];
+    pb::Settings { version, policies, ..Default::default() }
+}
+
+fn version(world: &World, i: usize) -> u64 {
+    world.agents[&i].agent.shared().settings().version
+}
+
+/// Brings the first release to a Shield and lets settings name them all.
+fn deploy(world: &mut World, i: usize, releases: &[&Bytes]) {
+    world.with_agent(i, |agent, now| agent.bring(releases[0].clone(), now));
+    let version = version(world, i);
+    let set = pb::ask::Kind::Set(settings(version, releases));
+    world.with_agent(i, |agent, now| agent.ask(set, now)).expect("there is a Brain");
+}
+
+fn holds(world: &World, i: usize, bytes: &Bytes) -> bool {
+    world.agents[&i].agent.modules().get(&ModuleHash::of(bytes)) == Some(bytes)
+}
+
+#[test]
+fn it_reaches_every_shield_and_outlives_the_one_that_it_was_brought_to() {
+    let mut world = World::settled(1, 2, 2);
+    let bytes = module(0, 100_000);
+    deploy(&mut world, 0, &[&bytes]);
+    world.run(SOON);
+    assert!(holds(&world, 1, &bytes));
+    world.crash(Node::Agent(0));
+    world.crash(Node::Agent(1));
+    world.start_agent(2);
+    world.run(LEASE + SOON);
+    assert!(holds(&world, 2, &bytes), "the Brains have it");
+}
+
+#[test]
+fn what_a_rollback_needs_is_held_by_brains_and_what_nobody_names_by_nobody() {
+    let mut world = World::settled(2, 2, 1);
+    let (old, new) = (module(1, 30_000), module(2, 30_000));
+    deploy(&mut world, 0, &[&old]);
+    world.run(SOON);
+    deploy(&mut world, 0, &[&new, &old]);
+    world.run(SOON);
+    assert!(holds(&world, 1, &new) && !holds(&world, 1, &old), "a Shield holds what is in force");
+    world.crash(Node::Agent(0));
+    // Back to the old one, which no living Shield has.
+    let set = pb::ask::Kind::Set(settings(version(&world, 1), &[&old]));
+    world.with_agent(1, |agent, now| agent.ask(set, now)).expect("there is a Brain");
+    world.run(SOON);
+    assert!(holds(&world, 1, &old) && !holds(&world, 1, &new));
+}
+
+#[test]
+fn a_brain_that_starts_has_old_releases_from_another_brain() {
+    let mut world = World::settled(3, 1, 1);
+    let (old, new) = (module(1, 30_000), module(2, 30_000));
+    deploy(&mut world, 0, &[&old]);
+    world.run(SOON);
+    deploy(&mut world, 0, &[&new, &old]);
+    world.run(SOON);
+    world.start_brain(1);
+    // Brains compare what they hold every ten seconds.
+    world.run(3 * LEASE);
+    world.crash(Node::Brain(0));
+    world.run(2 * LEASE);
+    let set = pb::ask::Kind::Set(settings(version(&world, 0), &[&old]));
+    world.with_agent(0, |agent, now| agent.ask(set, now)).expect("there is a Brain");
+    world.run(SOON);
+    assert!(holds(&world, 0, &old), "the Brain that is left had it from the other");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever the bus loses: in the end all Shields hold it.
+    #[test]
+    fn it_arrives_over_a_bus_that_loses_and_repeats(
+        seed in any::<u64>(),
+        loss in 0u64..30,
+        size in 1usize..150_000,
+    ) {
+        let mut world = World::settled(seed, 3, 2);
+        (world.loss_percent, world.repeat_percent) = (loss, loss);
+        let bytes = module(seed as u8, size);
+        for _ in 0..10 {
+            if version(&world, 0) == 0 {
+                deploy(&mut world, 0, &[&bytes]);
+            }
+            world.run(8_000);
+        }
+        world.run(120_000);
+        for i in 0..3 {
+            prop_assert!(holds(&world, i, &bytes), "shield {i}");
+        }
+    }
+}
