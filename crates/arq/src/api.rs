@@ -31,6 +31,14 @@ pub(crate) struct Api {
     token: Option<String>,
 }
 
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    Nothing,
+    Json(&'a Value),
+    Bytes(&'a [u8]),
+}
+
 /// Status and body of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -91,7 +99,17 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let answer = self.request(method, path, body).await?;
+        self.call_with(method, path, body.map_or(Content::Nothing, Content::Json)).await
+    }
+
+    /// The same with whatever the path takes.
+    pub(crate) async fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        content: Content<'_>,
+    ) -> Result<Value, Failure> {
+        let answer = self.request(method, path, content).await?;
         let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         if answer.status == 200 { Ok(json) } else { Err(refused(&self.url, answer.status, &json)) }
     }
@@ -105,10 +123,10 @@ impl Api {
         &self,
         method: &str,
         path: &str,
-        body: Option<&Value>,
+        content: Content<'_>,
     ) -> Result<Answer, Failure> {
         let whole = async {
-            let mut stream = self.open(method, path, body).await?;
+            let mut stream = self.open(method, path, content).await?;
             let mut answer = Vec::new();
             (&mut stream).take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
             std::io::Result::Ok(answer)
@@ -125,7 +143,7 @@ impl Api {
     /// Opens a stream of events, to be read line by line.
     pub(crate) async fn stream(&self, path: &str) -> Result<Lines, Failure> {
         let open = async {
-            let mut lines = Lines(self.open("GET", path, None).await?);
+            let mut lines = Lines(self.open("GET", path, Content::Nothing).await?);
             let status = lines.next().await?.unwrap_or_default();
             let mut failed = !status.contains(" 200 ");
             let mut body = String::new();
@@ -157,14 +175,22 @@ impl Api {
         &self,
         method: &str,
         path: &str,
-        body: Option<&Value>,
+        content: Content<'_>,
     ) -> std::io::Result<BufReader<TcpStream>> {
         let authority = self.authority().map_err(|error| std::io::Error::other(error.to_string()))?;
         let port = authority.contains("]:") || (!authority.ends_with(']') && authority.contains(':'));
         let address = if port { authority.to_owned() } else { format!("{authority}:80") };
-        let body = body.map_or(String::new(), Value::to_string);
+        let json;
+        let body = match content {
+            Content::Nothing => &[],
+            Content::Bytes(bytes) => bytes,
+            Content::Json(value) => {
+                json = value.to_string();
+                json.as_bytes()
+            }
+        };
         let token = self.token.as_deref().unwrap_or_default();
-        let request = Request { method, path, token, body: &body };
+        let request = Request { method, path, token, body };
         Ok(BufReader::new(http::send(&address, &request).await?))
     }
 

@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Check and explain a config.toml
     #[command(subcommand)]
     Config(Config),
-    /// Build and try policies
+    /// Build, try and hand out policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Try the bus by a scenario file: who comes, what breaks, what must hold

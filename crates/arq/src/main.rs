@@ -12,6 +12,7 @@ mod api;
 mod auth;
 mod cli;
 mod config;
+mod deploy;
 mod dev;
 mod failure;
 mod machine;
@@ -74,7 +75,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Settings(SettingsCommand::Set(args)) => settings::set(&args).await,
         Command::Events(args) => operate::events(&args).await,
         Command::Config(args) => config::run(&args),
-        Command::Policy(command) => policy::run(&command),
+        Command::Policy(command) => policy::run(&command).await,
         Command::Scenario(command) => scenario::run(&command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

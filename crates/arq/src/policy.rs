@@ -12,6 +12,7 @@ use arqon_proto::id::{RoomRef, Tenant};
 use serde::Deserialize;
 
 use crate::cli::policy::{Build, PolicyCommand, Test};
+use crate::deploy;
 use crate::failure::{Exit, Failure};
 use crate::print::print_line;
 
@@ -19,7 +20,7 @@ use crate::print::print_line;
 const FLAGS: [&str; 6] =
     ["--target=wasm32", "-O2", "-nostdlib", "-ffreestanding", "-Wl,--no-entry", "-Wl,-z,stack-size=16384"];
 
-pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
+pub(crate) async fn run(command: &PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Build(Build { folder, output }) => {
             let output = output.clone().unwrap_or_else(|| folder.join("policy.wasm"));
@@ -29,6 +30,9 @@ pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
             print_line(format!("{}: {} bytes, {}", output.display(), bytes.len(), module.hash()).as_bytes())
         }
         PolicyCommand::Test(test) => try_cases(test),
+        PolicyCommand::Deploy(args) => deploy::deploy(args).await,
+        PolicyCommand::List(args) => deploy::list(args).await,
+        PolicyCommand::Rollback(args) => deploy::roll_back(args).await,
     }
 }
 

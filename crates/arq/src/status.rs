@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Api};
+use crate::api::{Answer, Api, Content};
 use crate::cli::Status;
 use crate::failure::Failure;
 use crate::print::print_line;
@@ -11,11 +11,11 @@ use crate::runtime_file::RuntimeDir;
 pub(crate) async fn run(args: &Status) -> Result<(), Failure> {
     let api = Api::find_any(&args.access, &RuntimeDir::of_user())?;
     let url = &api.url;
-    let Answer { status, body } = api.request("GET", "/health/ready", None).await?;
+    let Answer { status, body } = api.request("GET", "/health/ready", Content::Nothing).await?;
     let ready = status == 200;
     let health: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
     // Only for the eyes: what they say decides nothing, and an older Shield may not say it.
-    let report: Value = match api.request("GET", "/status", None).await {
+    let report: Value = match api.request("GET", "/status", Content::Nothing).await {
         Ok(Answer { status: 200, body }) => serde_json::from_str(&body).unwrap_or_default(),
         _ => Value::Null,
     };

@@ -30,7 +30,7 @@ fn help_lists_commands_and_exit_codes() {
               settings     Read or replace the settings of rooms
               events       Print what happens to rooms, one line each, until Ctrl-C
               config       Check and explain a config.toml
-              policy       Build and try policies
+              policy       Build, try and hand out policies
               scenario     Try the bus by a scenario file: who comes, what breaks, what must hold
               completions  Print a completion script for a shell
 

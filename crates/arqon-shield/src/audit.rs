@@ -86,6 +86,18 @@ pub(crate) fn ordered(identity: &Identity, order: &ask::Kind) {
     tracing::info!(target: "audit", tenant, user, ?order, "an operator gives an order");
 }
 
+/// An operator hands out a module, or takes it back. Never left out, like orders.
+pub(crate) fn deployed(identity: &Identity, policy: &str, what: &str, module: &str) {
+    let (tenant, user) = who(Some(identity));
+    tracing::info!(target: "audit", tenant, user, policy, what, module, "an operator changes a policy");
+}
+
+/// An operator replaces the settings of rooms that have this version.
+pub(crate) fn settings(identity: &Identity, version: u64) {
+    let (tenant, user) = who(Some(identity));
+    tracing::info!(target: "audit", tenant, user, version, "an operator replaces the settings of rooms");
+}
+
 fn who(identity: Option<&Identity>) -> (&str, &str) {
     identity.map_or(("", ""), |identity| (identity.tenant.as_str(), identity.user.as_str()))
 }

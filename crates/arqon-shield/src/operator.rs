@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arqon_presence::AskError;
+use arqon_presence::modules::ModuleHash;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Identity;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::AuthError;
+use crate::auth::keeper::beside;
 use crate::hub::message::{AckTo, Content, Publish, ToHub};
 use crate::shared::Shared;
 use crate::slab::Key;
@@ -121,6 +123,30 @@ impl Operator {
         sent.map_err(|_| failed(ErrorCode::Draining, "the Shield is going away: ask another one"))?;
         let ended = "the Shield ended before the answer: whether a Brain acted is not known";
         answered.await.map_err(|_| failed(ErrorCode::OutcomeUnknown, ended))?
+    }
+
+    /// Compiles and starts a module as this Shield would, and keeps it for Brains to fetch, for ten minutes if no settings name it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] if the configuration of this Shield has no such policy, [`ErrorCode::BadRequest`] with what is wrong with the module.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the module compiling for a few milliseconds; it may be kept or not.
+    pub async fn bring(&self, policy: &str, module: Bytes) -> Result<ModuleHash, AskError> {
+        let failed = |code, message: String| AskError { code, message };
+        let loader = self.shared.deployed.loader().filter(|loader| loader.knows(policy)).cloned();
+        let loader = loader.ok_or_else(|| {
+            let message = format!("config.toml of this Shield has no [[policies]] with the name {policy:?}");
+            failed(ErrorCode::NotFound, message)
+        })?;
+        let bytes = module.clone();
+        let compiling = beside("deploy", move || loader.compile(&bytes).map(drop));
+        let compiled = compiling.await.map_err(|why| failed(ErrorCode::Internal, why))?;
+        compiled.map_err(|refused| failed(ErrorCode::BadRequest, refused.to_string()))?;
+        let hash = ModuleHash::of(&module);
+        let gone = |_| failed(ErrorCode::Draining, "the Shield is going away: ask another one".to_owned());
+        self.to_hub.send(ToHub::Bring(module)).await.map_err(gone)?;
+        Ok(hash)
     }
 
     /// Publishes, and waits until the spine has taken it.

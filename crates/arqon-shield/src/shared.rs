@@ -24,7 +24,7 @@ use crate::config::{Config, SlowConsumer};
 use crate::env::Clock;
 use crate::metrics::{ConnectResult, Metrics};
 use crate::parts;
-use crate::safety::Policies;
+use crate::safety::{Deployed, Policies};
 use crate::tenants::{Rate, RoomPlace, TenantUse, Tenants};
 
 /// One Shield's common ground.
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) egress_bytes_max: usize,
     /// What all Shields and Brains hold alike. Written by the hub when it changes; read for connects and new rooms.
     held: RwLock<Arc<arqon_presence::shared::Shared>>,
+    /// Modules that were handed out.
+    pub(crate) deployed: Deployed,
     /// What judges clients.
     pub(crate) policies: Policies,
     /// Whether a policy asks for the claims of tokens.
@@ -128,6 +130,7 @@ impl Shared {
             },
             egress_bytes_max: limits.egress_bytes_max.bytes(),
             held: RwLock::default(),
+            deployed: Deployed::default(),
             policies: Policies::default(),
             keeps_claims: config.policies.iter().any(|policy| policy.claims),
             audit: Audit::default(),

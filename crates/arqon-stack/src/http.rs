@@ -17,8 +17,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The bearer token; empty for none.
     pub token: &'a str,
-    /// JSON; empty for none.
-    pub body: &'a str,
+    /// JSON, or whatever the path takes; empty for none.
+    pub body: &'a [u8],
 }
 
 /// Status and body of one GET; none if nobody answers in HTTP. The caller sets the deadline.
@@ -26,7 +26,7 @@ pub struct Request<'a> {
 /// # Cancel safety
 /// Cancelled, the connection is dropped.
 pub async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    ask(address, &Request { method: "GET", path, token: "", body: "" }).await
+    ask(address, &Request { method: "GET", path, token: "", body: b"" }).await
 }
 
 /// Status and body of the answer; none if nobody answers in HTTP. The caller sets the deadline.
@@ -55,10 +55,10 @@ pub async fn send(address: &str, request: &Request<'_>) -> std::io::Result<TcpSt
     // HTTP/1.0, so that the answer is never chunked and ends with the connection.
     let text = format!(
         "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{auth}Content-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(text.as_bytes()).await?;
+    stream.write_all(&[text.as_bytes(), body].concat()).await?;
     Ok(stream)
 }
 

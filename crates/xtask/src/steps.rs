@@ -96,7 +96,7 @@ pub(crate) const TEST: &[Step] = &[
     ),
     step(
         "the stack as processes",
-        &["cargo", "test", ALL_PACKAGES, REAL, "--test", "processes", "--", "--nocapture"],
+        &["cargo", "test", ALL_PACKAGES, REAL, "--test=processes", "--test=deployed", "--", "--nocapture"],
     ),
     step(
         "the loss of each real part",

@@ -43,7 +43,7 @@ async fn ask(order: &Order, admin: SocketAddr, mint: &Mint, now_ms: u64) -> Resu
     let token = mint.operator(now_ms).map_err(|error| error.to_string())?;
     let call = async |method: &'static str, path: String, body: Option<Value>| {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let request = Request { method, path: &path, token: &token, body: &body };
+        let request = Request { method, path: &path, token: &token, body: body.as_bytes() };
         let answer = tokio::time::timeout(ANSWERS_WITHIN, http::ask(admin, &request)).await;
         match answer.ok().flatten() {
             Some((200, body)) => Ok(body),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::compose::{self, Compose};
-use crate::api::{Answer, Api};
+use crate::api::{Answer, Api, Content};
 use crate::cli::{Down, Logs};
 use crate::failure::{Exit, Failure};
 use crate::print::print_line;
@@ -138,7 +138,7 @@ async fn state(part: &Part) -> &'static str {
         return "gone";
     }
     let Some(url) = &part.admin_url else { return "running" };
-    match Api::at(url).request("GET", "/health/ready", None).await {
+    match Api::at(url).request("GET", "/health/ready", Content::Nothing).await {
         Ok(Answer { status: 200, body }) if body.contains("\"degraded\":true") => "degraded",
         Ok(Answer { status: 200, .. }) => "ready",
         Ok(_) => "not ready",

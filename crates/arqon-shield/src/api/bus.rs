@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::ApiError;
 use super::call::{Call, strange};
+use super::policies::hex;
 use super::read;
 use super::rooms::{Done, Reason};
 
@@ -45,12 +46,25 @@ struct Load {
     version: String,
     draining: bool,
     settings: u64,
+    policies: Vec<Running>,
+}
+
+/// A policy, and the module that judges for it there.
+#[derive(Serialize)]
+struct Running {
+    name: String,
+    module: String,
+    version: String,
 }
 
 impl From<pb::Load> for Load {
     fn from(load: pb::Load) -> Self {
-        let pb::Load { sockets, rooms, received, delivered, version, draining, settings, .. } = load;
-        Self { sockets, rooms, received, delivered, version, draining, settings }
+        let pb::Load { sockets, rooms, received, delivered, version, draining, settings, policies, .. } =
+            load;
+        let running =
+            |it: pb::Running| Running { name: it.name, module: hex(&it.module), version: it.version };
+        let policies = policies.into_iter().map(running).collect();
+        Self { sockets, rooms, received, delivered, version, draining, settings, policies }
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use arqon_presence::modules::MODULE_BYTES_MAX;
 use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::{Admin, Identity};
 use arqon_proto::id::{Room, Subject, Tenant};
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams};
-use axum::http::{HeaderMap, Request, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,6 +24,8 @@ use crate::operator::Operator;
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Room for base64, escapes and names around the largest payload.
 const BODY_BYTES_AROUND: usize = 64 * 1024;
+/// Where a body is a module.
+const MODULES: &str = "/v1/policies/";
 
 /// A request whose token covers its path.
 pub(super) struct Call {
@@ -61,8 +65,7 @@ impl FromRequest<Api> for Call {
         let share = of_tenant.then(|| api.calls.share(&identity.tenant)).transpose()?;
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let query = query.into_owned().collect();
-        let bytes_max = api.operator.payload_bytes_max().saturating_mul(2).saturating_add(BODY_BYTES_AROUND);
-        let body = collect(body, bytes_max).await?;
+        let body = collect(body, bytes_max(&parts, &api.operator)).await?;
         Ok(Self {
             operator: api.operator.clone(),
             identity,
@@ -76,6 +79,14 @@ impl FromRequest<Api> for Call {
             orders: api.orders.clone(),
         })
     }
+}
+
+/// How large a body may be: a payload in base64 with what is around it, or a module.
+fn bytes_max(parts: &Parts, operator: &Operator) -> usize {
+    if parts.method == Method::PUT && parts.uri.path().starts_with(MODULES) {
+        return MODULE_BYTES_MAX as usize;
+    }
+    operator.payload_bytes_max().saturating_mul(2).saturating_add(BODY_BYTES_AROUND)
 }
 
 /// What the token has to administer: the tenant of the path, or the bus if the path has none.

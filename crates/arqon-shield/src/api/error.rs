@@ -62,6 +62,11 @@ impl ApiError {
         self.code == ErrorCode::OutcomeUnknown
     }
 
+    /// Whether somebody else has changed it meanwhile.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.code == ErrorCode::Conflict
+    }
+
     pub(super) fn message(&self) -> &str {
         &self.message
     }

@@ -4,7 +4,7 @@
 //! - `call` takes a request: token first, then what it administers, then path, query and body. No handler sees a request
 //!   that its token does not cover.
 //! - `error` is the one place where a code becomes an HTTP status.
-//! - `publish`, `rooms`, `people`, `bus`, `settings` and `events` are the handlers. All they do is check their input and wait
+//! - `publish`, `rooms`, `people`, `bus`, `settings`, `policies` and `events` are the handlers. All they do is check their input and wait
 //!   for the [`Operator`], so nothing here keeps the thread from its other work.
 
 mod bus;
@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod people;
 mod places;
+mod policies;
 mod publish;
 mod read;
 mod rooms;
@@ -66,7 +67,7 @@ where
     Route { method, path, handler: on(filter, handler) }
 }
 
-fn table() -> [Route; 12] {
+fn table() -> [Route; 15] {
     [
         route("POST", "/v1/tenants/{tenant}/rooms/{room}/publish", publish::publish),
         route("POST", "/v1/tenants/{tenant}/broadcast", publish::broadcast),
@@ -80,6 +81,9 @@ fn table() -> [Route; 12] {
         route("POST", "/v1/shields/{shield}/drain", bus::drain),
         route("GET", "/v1/settings", settings::get),
         route("PUT", "/v1/settings", settings::put),
+        route("GET", "/v1/policies", policies::list),
+        route("PUT", "/v1/policies/{policy}", policies::deploy),
+        route("POST", "/v1/policies/{policy}/rollback", policies::roll_back),
     ]
 }
 

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::ApiError;
 use super::call::{Call, strange};
 use super::read;
+use crate::audit;
 
 const FIELDS_OF_ROOM: [&str; 5] = ["tenant", "match", "members_max", "publish_rate_per_s", "idle_close_ms"];
 /// Entries; the document as a whole is bounded in bytes besides.
@@ -84,8 +85,12 @@ fn room(i: usize, text: &RawValue) -> Result<pb::RoomSetting, ApiError> {
 
 pub(super) async fn get(call: Call) -> Result<Json<Settings>, ApiError> {
     call.query([])?;
+    Ok(Json(present(&call).await?.into()))
+}
+
+async fn present(call: &Call) -> Result<pb::Settings, ApiError> {
     match call.ask(pb::AskSettings::default()).await? {
-        pb::answer::Result::Settings(settings) => Ok(Json(settings.into())),
+        pb::answer::Result::Settings(settings) => Ok(settings),
         _ => Err(strange()),
     }
 }
@@ -100,8 +105,11 @@ pub(super) async fn put(call: Call) -> Result<Json<Settings>, ApiError> {
         ));
     }
     let rooms = rooms.iter().enumerate().map(|(i, text)| room(i, text)).collect::<Result<_, _>>()?;
-    let settings = pb::Settings { version, rooms };
-    match call.ask(pb::ask::Kind::Set(settings)).await? {
+    // What else the document says stays: if it changes meanwhile, so does the version.
+    let present = present(&call).await?;
+    let set = pb::Settings { version, rooms, ..present };
+    audit::settings(&call.identity, version);
+    match call.ask(pb::ask::Kind::Set(set)).await? {
         pb::answer::Result::Settings(settings) => Ok(Json(settings.into())),
         _ => Err(strange()),
     }

@@ -44,6 +44,8 @@ pub(crate) enum ToHub {
     Unwatch { shard: ShardIndex, subject: Subject },
     /// An operator's question to a Brain.
     Ask { kind: Box<pb::ask::Kind>, answer: oneshot::Sender<Result<pb::answer::Result, AskError>> },
+    /// A module that an operator brought.
+    Bring(Bytes),
     /// An operator wants to hear of a tenant's rooms from now on.
     Events { tenant: Tenant, sender: mpsc::Sender<pb::RoomEvent> },
 }

@@ -171,6 +171,7 @@ impl<P: Spine> Hub<P> {
             }
             ToHub::Publish(publish) => self.publish(publish, now),
             ToHub::Ask { kind, answer } => self.ask(*kind, answer, now),
+            ToHub::Bring(module) => self.agent.bring(module, now),
             ToHub::Events { tenant, sender } => self.events(tenant, sender, now),
             other => self.presence_message(other, now),
         }

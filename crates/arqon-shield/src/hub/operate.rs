@@ -125,6 +125,7 @@ impl<P: Spine> Hub<P> {
             self.ports.tell_all(|| ToShard::Revoked(Arc::clone(&revoked)));
         }
         if settings {
+            self.ports.shared.check_deployed(false);
             self.ports.tell_all(|| ToShard::Settings);
             let rooms: Vec<Subject> = self.ports.rooms.subjects().cloned().collect();
             for subject in rooms {
@@ -177,6 +178,7 @@ impl<P: Spine> Hub<P> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             draining: shared.is_draining(),
             settings: 0,
+            policies: shared.policies.running(),
         };
         self.agent.set_load(load);
     }

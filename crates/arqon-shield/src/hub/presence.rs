@@ -53,6 +53,7 @@ impl<P: Spine> Hub<P> {
             | ToHub::Leave { .. }
             | ToHub::Publish(_)
             | ToHub::Ask { .. }
+            | ToHub::Bring(_)
             | ToHub::Events { .. } => {}
         }
     }
@@ -128,7 +129,11 @@ impl<P: Spine> Hub<P> {
                 }
                 AgentOutput::Order(order) => self.order(order),
                 AgentOutput::Shared { revoked, settings } => self.shared_changed(revoked, settings, now),
-                AgentOutput::Synced => self.ports.shared.check("shared", true, false, "known"),
+                AgentOutput::Modules => self.ports.shared.hold_modules(self.agent.modules().clone()),
+                AgentOutput::Synced => {
+                    self.ports.shared.check_deployed(true);
+                    self.ports.shared.check("shared", true, false, "known");
+                }
                 AgentOutput::Answered { id, result } => self.operations.answered(id, result),
                 AgentOutput::Conflict => {
                     tracing::error!(

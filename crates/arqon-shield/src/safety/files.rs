@@ -7,18 +7,32 @@ use std::sync::Arc;
 use arqon_policy::{
     Asks, Binding, Bindings, Engine, EngineConfig, Hash, Limits, Module, Policy, Refused, TenantPattern,
 };
+use arqon_presence::shared::Release;
 use arqon_proto::id::Tenant;
 use arqon_proto::time::millis;
+use bytes::Bytes;
+
+use super::deployed::Releases;
 
 use crate::config::{Config, PolicyRule};
 
 /// Why a policy is not there.
 #[derive(Debug, thiserror::Error)]
-#[error("policies: {name}: {file}: {why}")]
+#[error("policies: {name}: {origin}: {why}")]
 pub struct PolicyError {
     name: String,
-    file: String,
+    /// The file, or the module that was deployed.
+    origin: String,
     why: String,
+}
+
+/// The same for a policy that is named already.
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error("{0}")]
+    Bad(String),
+    #[error("it was deployed and has not arrived yet")]
+    OnItsWay,
 }
 
 /// Compiles what files name, and knows what it has compiled already.
@@ -52,11 +66,11 @@ pub fn load(config: &Config, base: &Path) -> Result<Option<(Loader, Loaded)>, Po
     });
     let engine = engine.map_err(|error| PolicyError {
         name: "[policy]".to_owned(),
-        file: "config.toml".to_owned(),
+        origin: "config.toml".to_owned(),
         why: error.to_string(),
     })?;
     let loader = Loader { engine, config: config.clone() };
-    let loaded = loader.read(base, &Arc::from([]))?;
+    let loaded = loader.read(base, &Arc::from([]), &Releases::default())?;
     Ok(Some((loader, loaded)))
 }
 
@@ -67,19 +81,26 @@ impl Loader {
         &self.engine
     }
 
-    /// Reads all files; what was compiled before is not compiled again. Takes about 2 ms for a small module that is new.
+    /// Reads all files but those in whose place another module was deployed; what was compiled before is not compiled again. Takes about
+    /// 2 ms for a small module that is new.
     ///
     /// # Errors
     /// A required policy is missing or no good: nothing of what was read may then be put in force.
-    pub fn read(&self, base: &Path, before: &Bindings) -> Result<Loaded, PolicyError> {
+    pub fn read(&self, base: &Path, before: &Bindings, releases: &Releases) -> Result<Loaded, PolicyError> {
         let (mut bindings, mut missing) = (Vec::new(), Vec::new());
         for rule in &self.config.policies {
-            match self.binding(rule, base, before, &bindings) {
+            let known: Vec<&Binding> = before.iter().chain(&bindings).collect();
+            let (origin, result) = match releases.of(&rule.name) {
+                Some((release, bytes)) => {
+                    (format!("module {}", release.module), self.deployed(rule, &known, release, bytes))
+                }
+                None => (rule.file.display().to_string(), self.binding(rule, base, &known)),
+            };
+            match result {
                 Ok(binding) => bindings.push(binding),
                 Err(why) => {
-                    let (name, file) = (rule.name.clone(), rule.file.display().to_string());
-                    let error = PolicyError { name, file, why };
-                    if rule.required {
+                    let error = PolicyError { name: rule.name.clone(), origin, why: why.to_string() };
+                    if rule.required && !matches!(why, Why::OnItsWay) {
                         return Err(error);
                     }
                     // One that has judged goes on: a file that is no good replaces nothing.
@@ -91,27 +112,37 @@ impl Loader {
         Ok(Loaded { bindings: bindings.into(), missing })
     }
 
-    fn binding(
+    fn binding(&self, rule: &PolicyRule, base: &Path, known: &[&Binding]) -> Result<Binding, Why> {
+        let mut bytes = fs::read(base.join(&rule.file)).map_err(|error| Why::Bad(error.to_string()))?;
+        if rule.file.extension().is_some_and(|extension| extension == "wat") {
+            bytes = wat::parse_bytes(&bytes).map_err(|error| Why::Bad(error.to_string()))?.into_owned();
+        }
+        let module = self.module(Hash::of(&bytes), &bytes, known)?;
+        Ok(self.bind(rule, &rule.version, module))
+    }
+
+    fn deployed(
         &self,
         rule: &PolicyRule,
-        base: &Path,
-        before: &Bindings,
-        read: &[Binding],
-    ) -> Result<Binding, String> {
-        let mut bytes = fs::read(base.join(&rule.file)).map_err(|error| error.to_string())?;
-        if rule.file.extension().is_some_and(|extension| extension == "wat") {
-            bytes = wat::parse_bytes(&bytes).map_err(|error| error.to_string())?.into_owned();
+        known: &[&Binding],
+        release: &Release,
+        bytes: Option<&Bytes>,
+    ) -> Result<Binding, Why> {
+        let module = self.module(Hash(release.module.0), bytes.ok_or(Why::OnItsWay)?, known)?;
+        Ok(self.bind(rule, &release.version, module))
+    }
+
+    fn module(&self, hash: Hash, bytes: &[u8], known: &[&Binding]) -> Result<Module, Why> {
+        match known.iter().find(|one| one.module.hash() == hash) {
+            Some(known) => Ok(known.module.clone()),
+            None => self.compile(bytes).map_err(|refused| Why::Bad(refused.to_string())),
         }
-        let limits = self.limits();
-        let hash = Hash::of(&bytes);
-        let known = before.iter().chain(read).find(|one| one.module.hash() == hash);
-        let module = match known {
-            Some(known) => known.module.clone(),
-            None => self.compile(&bytes, limits).map_err(|refused| refused.to_string())?,
-        };
-        Ok(Binding {
+    }
+
+    fn bind(&self, rule: &PolicyRule, version: &str, module: Module) -> Binding {
+        Binding {
             name: rule.name.as_str().into(),
-            version: rule.version.as_str().into(),
+            version: version.into(),
             module,
             tenant: rule.tenant.clone().map_or(TenantPattern::Any, TenantPattern::One),
             rooms: rule.pattern.clone(),
@@ -119,15 +150,20 @@ impl Loader {
             mode: rule.mode.into(),
             isolation: rule.isolation.into(),
             asks: Asks { claims: rule.claims, headers: false },
-            limits,
-        })
+            limits: self.limits(),
+        }
+    }
+
+    /// Whether the configuration names this policy.
+    pub(crate) fn knows(&self, policy: &str) -> bool {
+        self.config.policies.iter().any(|rule| rule.name == policy)
     }
 
     /// A module that does not start is no good, and nobody should learn it from a client.
-    fn compile(&self, bytes: &[u8], limits: Limits) -> Result<Module, Refused> {
+    pub(crate) fn compile(&self, bytes: &[u8]) -> Result<Module, Refused> {
         let module = Module::compile(&self.engine, bytes)?;
         let nobody = Tenant::parse("nobody").expect("a literal that fits the grammar");
-        Policy::new(module.clone(), nobody, limits, arqon_policy::Isolation::Tenant).warm_up()?;
+        Policy::new(module.clone(), nobody, self.limits(), arqon_policy::Isolation::Tenant).warm_up()?;
         Ok(module)
     }
 

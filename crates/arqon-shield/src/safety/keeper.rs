@@ -17,15 +17,16 @@ use crate::metrics::{Counter, PolicyRead};
 ///
 /// # Cancel safety
 /// Dropping it leaves the policies as they are.
-pub(crate) async fn keep(control: Control, loader: Loader, base: PathBuf) {
-    let loader = Arc::new(loader);
+pub(crate) async fn keep(control: Control, loader: Arc<Loader>, base: PathBuf) {
     let interval = control.shared.config.policy.files_interval;
     loop {
-        tokio::time::sleep(interval).await;
+        // The time is over, or something was handed out.
+        let _ = tokio::time::timeout(interval, control.shared.deployed.changed()).await;
         let (loader, base) = (Arc::clone(&loader), base.clone());
+        let releases = control.shared.releases();
         let before = control.shared.policies.bindings();
         let of_before = Arc::clone(&before);
-        let reading = beside("policies", move || loader.read(&base, &of_before));
+        let reading = beside("policies", move || loader.read(&base, &of_before, &releases));
         let read = patiently(reading, |why| control.shared.check("policies", false, true, why)).await;
         let result = match read.and_then(|read| read.map_err(|error| error.to_string())) {
             Ok(loaded) => put_in_force(&control, &before, loaded),
@@ -50,6 +51,7 @@ fn put_in_force(control: &Control, before: &Bindings, loaded: Loaded) -> PolicyR
         return PolicyRead::Same;
     }
     control.shared.policies.exchange(loaded.bindings);
+    control.shared.check_deployed(false);
     tracing::info!(target: "audit", ?old, ?new, "policies were exchanged");
     PolicyRead::Exchanged
 }

@@ -3,6 +3,7 @@
 //! All shards share which policies are in force (`Policies`); each has its own instances (`Safety`), and looks before every event whether
 //! the policies were exchanged: an event is judged by all of one set, or all of another.
 
+pub(crate) mod deployed;
 pub(crate) mod files;
 pub(crate) mod keeper;
 
@@ -10,13 +11,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arqon_policy::{
-    BreakerLimits, Event, EventKind, Judge, JudgeLimits, Level, Mode, Outcome, Step, Verdict as Answer,
+    Binding, BreakerLimits, Event, EventKind, Judge, JudgeLimits, Level, Mode, Outcome, Step,
+    Verdict as Answer,
 };
+use arqon_presence::settings::RUNNING_MAX;
+use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::message::Payload;
 use arqon_proto::session::{PolicyAction, PolicyEvent, Verdict};
 use arqon_proto::time::Now;
 
 pub use arqon_policy::Bindings;
+pub(crate) use deployed::Deployed;
+pub use deployed::Releases;
 pub use files::{Loaded, Loader, PolicyError, load};
 
 use crate::audit::Audit;
@@ -45,6 +51,16 @@ impl Policies {
 
     pub(crate) fn bindings(&self) -> Bindings {
         Arc::clone(&self.bindings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What Brains are told of them.
+    pub(crate) fn running(&self) -> Vec<pb::Running> {
+        let running = |binding: &Binding| pb::Running {
+            name: binding.name.to_string(),
+            module: binding.module.hash().0.to_vec(),
+            version: binding.version.to_string(),
+        };
+        self.bindings().iter().take(RUNNING_MAX).map(running).collect()
     }
 }
 

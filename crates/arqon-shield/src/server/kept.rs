@@ -60,7 +60,7 @@ impl Kept {
 
 /// What keeps the policies of a Shield, and its clock for their deadlines.
 pub(super) struct Policed {
-    loader: Loader,
+    loader: Arc<Loader>,
     base: PathBuf,
     ticker: Ticker,
 }
@@ -76,6 +76,8 @@ impl Policed {
         safety::keeper::told(control, &loaded);
         control.exchange_policies(loaded.bindings);
         let ticker = Ticker::start(loader.engine().clone())?;
+        let loader = Arc::new(loader);
+        control.shared.deployed.compile_with(Arc::clone(&loader));
         Ok(Self { loader, base: base.to_owned(), ticker })
     }
 }

@@ -35,7 +35,7 @@ async fn set(operator: &Operator, members_max: u64, publish_rate_per_s: u64) {
     };
     let setting =
         pb::RoomSetting { pattern: LOBBY.to_owned(), members_max, publish_rate_per_s, ..Default::default() };
-    let settings = pb::Settings { version, rooms: vec![setting] };
+    let settings = pb::Settings { version, rooms: vec![setting], ..Default::default() };
     operator.ask(pb::ask::Kind::Set(settings)).await.expect("the settings are taken");
 }
 

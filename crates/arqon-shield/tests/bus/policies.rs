@@ -63,7 +63,9 @@ fn a_file_that_becomes_bad_replaces_nothing_even_if_it_is_not_required() {
     let config = Config::parse(text, "config.toml").expect("a good config");
     let (loader, first) = safety::load(&config, folder.path()).expect("it loads").expect("a policy");
     write("no module");
-    let second = loader.read(folder.path(), &first.bindings).expect("it is not required");
+    let second = loader
+        .read(folder.path(), &first.bindings, &safety::Releases::default())
+        .expect("it is not required");
     let hash = |loaded: &safety::Loaded| loaded.bindings.first().map(|one| one.module.hash());
     assert_eq!(hash(&second), hash(&first), "it goes on to judge");
     assert_eq!(second.missing.len(), 1, "and the Shield says that it is degraded");
