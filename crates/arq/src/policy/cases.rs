@@ -1,79 +1,16 @@
-//! `arq policy`: what a Shield would do with a module, without a Shield.
+//! `arq policy test`: the cases of a folder.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use arqon_policy::{
-    Engine, EngineConfig, Event, EventKind, Isolation, Limits, Module, Policy, Refused, Verdict,
-};
+use arqon_policy::{Event, EventKind, Isolation, Limits, Module, Policy, Verdict};
 use arqon_proto::id::{RoomRef, Tenant};
 use serde::Deserialize;
 
-use crate::cli::policy::{Build, PolicyCommand, Test};
-use crate::deploy;
+use super::build::build;
+use super::{compile, engine, read, refused_as};
+use crate::cli::policy::Test;
 use crate::failure::{Exit, Failure};
 use crate::print::print_line;
-
-/// What docs/policy.md says, and what keeps clang from putting a libc in the place of ours.
-const FLAGS: [&str; 6] =
-    ["--target=wasm32", "-O2", "-nostdlib", "-ffreestanding", "-Wl,--no-entry", "-Wl,-z,stack-size=16384"];
-
-pub(crate) async fn run(command: &PolicyCommand) -> Result<(), Failure> {
-    match command {
-        PolicyCommand::Build(Build { folder, output }) => {
-            let output = output.clone().unwrap_or_else(|| folder.join("policy.wasm"));
-            build(folder, &output)?;
-            let bytes = read(&output)?;
-            let module = compile(&engine(1)?, &bytes).map_err(|refused| refused_as(&output, &refused))?;
-            print_line(format!("{}: {} bytes, {}", output.display(), bytes.len(), module.hash()).as_bytes())
-        }
-        PolicyCommand::Test(test) => try_cases(test),
-        PolicyCommand::Deploy(args) => deploy::deploy(args).await,
-        PolicyCommand::List(args) => deploy::list(args).await,
-        PolicyCommand::Rollback(args) => deploy::roll_back(args).await,
-    }
-}
-
-fn build(folder: &Path, output: &Path) -> Result<(), Failure> {
-    let source = folder.join("policy.c");
-    let built = Command::new("clang")
-        .args(FLAGS)
-        .arg("-I")
-        .arg(folder)
-        .arg("-I")
-        .arg(folder.join(".."))
-        .arg("-o")
-        .arg(output)
-        .arg(&source)
-        .status();
-    match built {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::failed(format!("clang ended with {status}: see above"))),
-        Err(error) => Err(Failure::failed(format!("clang cannot be run: {error}; install clang and lld"))),
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
-}
-
-/// With room for so many instances.
-fn engine(instances_max: u32) -> Result<Engine, Failure> {
-    let config = EngineConfig { instances_max, ..EngineConfig::default() };
-    Engine::new(config).map_err(|error| Failure::failed(error.to_string()))
-}
-
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<Module, Refused> {
-    let module = Module::compile(engine, bytes)?;
-    Policy::new(module.clone(), tenant(), Limits::default(), Isolation::Tenant).warm_up()?;
-    Ok(module)
-}
-
-fn refused_as(file: &Path, refused: &Refused) -> Failure {
-    Failure::failed(format!("{}: {refused}", file.display()))
-}
 
 /// `cases.toml`: they are put to one instance, in order.
 #[derive(Debug, Deserialize)]
@@ -143,11 +80,7 @@ fn room_name() -> String {
 fn sender_name() -> String {
     "ada".to_owned()
 }
-fn tenant() -> Tenant {
-    Tenant::parse("acme").expect("a literal that fits the grammar")
-}
-
-fn try_cases(Test { folder, module }: &Test) -> Result<(), Failure> {
+pub(super) fn run(Test { folder, module }: &Test) -> Result<(), Failure> {
     let file = folder.join("cases.toml");
     let text = String::from_utf8(read(&file)?);
     let text = text.map_err(|_| Failure::new(Exit::BadConfig, format!("{}: not UTF-8", file.display())))?;

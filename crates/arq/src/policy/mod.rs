@@ -1,0 +1,50 @@
+//! `arq policy`: what a Shield would do with a module, without a Shield.
+//!
+//! - `build` makes a module of a folder, `cases` tries it by the folder's `cases.toml`.
+
+mod build;
+mod cases;
+
+use std::fs;
+use std::path::Path;
+
+use arqon_policy::{Engine, EngineConfig, Isolation, Limits, Module, Policy, Refused};
+use arqon_proto::id::Tenant;
+
+use crate::cli::policy::PolicyCommand;
+use crate::deploy;
+use crate::failure::Failure;
+
+pub(crate) async fn run(command: &PolicyCommand) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::Build(args) => build::run(args),
+        PolicyCommand::Test(args) => cases::run(args),
+        PolicyCommand::Deploy(args) => deploy::deploy(args).await,
+        PolicyCommand::List(args) => deploy::list(args).await,
+        PolicyCommand::Rollback(args) => deploy::roll_back(args).await,
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+}
+
+/// With room for so many instances.
+fn engine(instances_max: u32) -> Result<Engine, Failure> {
+    let config = EngineConfig { instances_max, ..EngineConfig::default() };
+    Engine::new(config).map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Module, Refused> {
+    let module = Module::compile(engine, bytes)?;
+    Policy::new(module.clone(), tenant(), Limits::default(), Isolation::Tenant).warm_up()?;
+    Ok(module)
+}
+
+fn refused_as(file: &Path, refused: &Refused) -> Failure {
+    Failure::failed(format!("{}: {refused}", file.display()))
+}
+
+fn tenant() -> Tenant {
+    Tenant::parse("acme").expect("a literal that fits the grammar")
+}
