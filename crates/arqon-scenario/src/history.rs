@@ -66,6 +66,9 @@ pub struct Record {
     /// world skew: how far that Shield's wall clock is off from now on.
     #[serde(skip_serializing_if = "is_default")]
     pub offset_ms: i64,
+    /// invoke publish: bytes of padding; with the rest it says what the payload was.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pad: u32,
     /// invoke publish: it was asked for before, under the same `msg_id`.
     #[serde(skip_serializing_if = "is_default")]
     pub retry: bool,

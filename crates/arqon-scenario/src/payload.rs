@@ -8,6 +8,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+/// What a client says of itself in presence.
+pub const META: &str = "{\"from\":\"sim\"}";
+
 /// What a payload says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {

@@ -19,6 +19,7 @@ pub(super) struct Sent {
     pub(super) room: String,
     pub(super) publisher: String,
     pub(super) seq: u64,
+    pub(super) pad: u32,
     pub(super) text: String,
 }
 
@@ -60,7 +61,7 @@ impl<G: Ground> Client<G> {
     pub(super) async fn publish_again(&mut self, conn: &mut Connection<G::Stream>) -> Result<(), End> {
         for sent in std::mem::take(&mut self.again.0) {
             let ask = self.record(Kind::Invoke, What::Publish).room(&sent.room);
-            let ask = Record { retry: true, ..ask.publication(&sent.publisher, sent.seq) };
+            let ask = Record { retry: true, pad: sent.pad, ..ask.publication(&sent.publisher, sent.seq) };
             self.publish_as(conn, ask, sent).await?;
         }
         Ok(())

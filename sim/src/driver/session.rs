@@ -153,7 +153,7 @@ impl<G: Ground> Client<G> {
             Written::Counts => Watch::Counts,
             Written::Names => Watch::Names,
         };
-        let track = track.then_some(Payload::Json(b"{\"from\":\"sim\"}"));
+        let track = track.then_some(Payload::Json(payload::META.as_bytes()));
         let body = CommandBody::Subscribe(Subscribe { room: room.into(), track, watch, echo: self.me.echo });
         self.send(conn, ask, body).await
     }
@@ -166,7 +166,8 @@ impl<G: Ground> Client<G> {
         let claim = Claim { tenant, room: own_room, publisher: publisher.clone(), seq };
         let text = payload::seal(self.stage.seed, &claim, pad as usize);
         let ask = self.record(Kind::Invoke, What::Publish).room(room).publication(&publisher, seq);
-        let sent = Sent { room: room.to_owned(), publisher, seq, text };
+        let ask = Record { pad, ..ask };
+        let sent = Sent { room: room.to_owned(), publisher, seq, pad, text };
         if ack && self.me.retry {
             // What is older goes first.
             self.publish_again(conn).await?;
