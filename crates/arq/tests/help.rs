@@ -304,3 +304,39 @@ fn help_of_what_operates_a_bus() {
     "#]],
     );
 }
+
+#[test]
+fn help_of_policies() {
+    check(
+        &["policy", "new", "--help"],
+        &expect![[r#"
+        exit 0
+        Write a small policy with its tests, to begin with
+
+        Usage: arq policy new [OPTIONS] <FOLDER>
+
+        Arguments:
+          <FOLDER>  The folder; nothing that is there is overwritten
+
+        Options:
+              --lang <LANG>  In which language [default: c] [possible values: c, assemblyscript, rust]
+          -h, --help         Print help
+    "#]],
+    );
+    check(
+        &["policy", "build", "--help"],
+        &expect![[r#"
+        exit 0
+        Build the module of a folder: policy.c, or AssemblyScript, or Rust
+
+        Usage: arq policy build [OPTIONS] <FOLDER>
+
+        Arguments:
+          <FOLDER>  The folder with policy.c (arqon_policy.h beside it or in the folder above), package.json or Cargo.toml
+
+        Options:
+              --output <FILE>  Where the module goes [default: policy.wasm in the folder]
+          -h, --help           Print help
+    "#]],
+    );
+}

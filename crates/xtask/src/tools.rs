@@ -104,6 +104,23 @@ const CLANG: Tool = Tool {
     ],
 };
 
+const WASM_TARGET: Tool = Tool {
+    name: "wasm32-unknown-unknown of Rust",
+    why: "the policy that `arq policy new --lang rust` writes",
+    check: &["sh", "-c", "test -d \"$(rustc --print target-libdir --target wasm32-unknown-unknown)\""],
+    install: &[&["rustup", "target", "add", "wasm32-unknown-unknown"]],
+};
+
+const NODE: Tool = Tool {
+    name: "Node.js 18 or newer, with npm",
+    why: "the policy that `arq policy new --lang assemblyscript` writes",
+    check: &["sh", "-c", "node -e 'process.exit(parseInt(process.versions.node) < 18)' && npm --version"],
+    install: &[
+        &["apt-get", "update"],
+        &["apt-get", "install", "--yes", "--no-install-recommends", "nodejs", "npm"],
+    ],
+};
+
 const VALGRIND: Tool = Tool {
     name: "valgrind",
     why: "counting the instructions of the hot path",
@@ -160,7 +177,20 @@ const CXX: Tool = Tool {
 
 /// What [`crate::steps::TEST`] needs.
 pub(crate) const TEST: &[Tool] = &[
-    COMPONENTS, MAKE, CXX, CHROMIUM, PYTHON3, PACKAGES, ELIXIR, CLANG, VALGRIND, VALKEY, DOCKER, COMPOSE,
+    COMPONENTS,
+    MAKE,
+    CXX,
+    CHROMIUM,
+    PYTHON3,
+    PACKAGES,
+    ELIXIR,
+    CLANG,
+    WASM_TARGET,
+    NODE,
+    VALGRIND,
+    VALKEY,
+    DOCKER,
+    COMPOSE,
     MMDEBSTRAP,
 ];
 

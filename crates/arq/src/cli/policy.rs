@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use arqon_proto::id::Tenant;
 use arqon_shield::config::parse_duration;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::operate::ApiAccess;
 
 /// Build, try and hand out policies
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Build the policy.c of a folder with clang
+    /// Write a small policy with its tests, to begin with
+    New(New),
+    /// Build the module of a folder: policy.c, or AssemblyScript, or Rust
     Build(Build),
     /// Try a policy by the cases.toml of its folder
     Test(Test),
@@ -74,8 +76,24 @@ fn parse_name(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct New {
+    /// The folder; nothing that is there is overwritten
+    pub(crate) folder: PathBuf,
+    /// In which language
+    #[arg(long, value_enum, default_value_t = Lang::C)]
+    pub(crate) lang: Lang,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    C,
+    Assemblyscript,
+    Rust,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// The folder with policy.c; arqon_policy.h lies beside it or in the folder above
+    /// The folder with policy.c (arqon_policy.h beside it or in the folder above), package.json or Cargo.toml
     pub(crate) folder: PathBuf,
     /// Where the module goes [default: policy.wasm in the folder]
     #[arg(long, value_name = "FILE")]
@@ -86,7 +104,7 @@ pub(crate) struct Build {
 pub(crate) struct Test {
     /// The folder with cases.toml
     pub(crate) folder: PathBuf,
-    /// The module, as .wasm or .wat; without it policy.c of the folder is built
+    /// The module, as .wasm or .wat; without it the folder is built
     #[arg(long, value_name = "FILE")]
     pub(crate) module: Option<PathBuf>,
 }

@@ -1,9 +1,10 @@
 //! `arq policy`: what a Shield would do with a module, without a Shield.
 //!
-//! - `build` makes a module of a folder, `cases` tries it by the folder's `cases.toml`.
+//! - `new` writes a folder, `build` makes a module of it, `cases` tries it by the folder's `cases.toml`.
 
 mod build;
 mod cases;
+mod new;
 
 use std::fs;
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::failure::Failure;
 
 pub(crate) async fn run(command: &PolicyCommand) -> Result<(), Failure> {
     match command {
+        PolicyCommand::New(args) => new::run(args),
         PolicyCommand::Build(args) => build::run(args),
         PolicyCommand::Test(args) => cases::run(args),
         PolicyCommand::Deploy(args) => deploy::deploy(args).await,
