@@ -339,4 +339,29 @@ fn help_of_policies() {
           -h, --help           Print help
     "#]],
     );
+    check(
+        &["policy", "dry-run", "--help"],
+        &expect![[r#"
+        exit 0
+        Try a module on what happened, and tell where it differs from another
+
+        Usage: arq policy dry-run [OPTIONS] --module <FILE> <--events <FILE>|--history <FILE>|--scenario <FILE>>
+
+        Options:
+              --module <FILE>       The module, as .wasm or .wat
+              --against <FILE>      The one before it: each event of which the two say something else is printed
+              --events <FILE>       Events, one JSON object a line with the fields of a case of cases.toml
+              --history <FILE>      What `arq scenario run --history` has written
+              --scenario <FILE>     A scenario: what its clients would do with a seed
+              --seed <SEED>         The seed of --scenario [default: 1]
+              --room <PATTERN>      The rooms it is bound to [default: >]
+              --on <KIND>           What it judges [default: publish]
+              --claims              It sees the claims
+              --show <N>            How many differences are printed [default: 20]
+              --payloads            Print the payloads of these
+              --fail-on-difference  End with 1 if there is a difference
+              --json                Print one line {"events","left_out","judged","modules","differences"}
+          -h, --help                Print help
+    "#]],
+    );
 }

@@ -39,3 +39,20 @@ fn a_case_that_fails_fails_the_command() {
     assert!(said.starts_with("exit 1\nFAILED it allows"), "{said}");
     assert!(said.contains("ok     it traps") && said.contains("1 of 2 cases failed"), "{said}");
 }
+
+#[test]
+fn a_case_that_does_not_read_is_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("cases.toml");
+    let good = "[[case]]\nwhy = 'it'\nexpect = 'allow'\n";
+    std::fs::write(dir.path().join("policy.wat"), "(module)").expect("a file");
+    for (bad, says) in [
+        ("colour = 1", "line 4, column 1"),
+        ("kind = 'think'", "line 4, column 8"),
+        ("[[case]]\nwhy = 'it'", "case 2: `why` or `expect` is missing"),
+    ] {
+        std::fs::write(&file, format!("{good}{bad}\n")).expect("a file");
+        let said = shown(&arq(dir.path(), &["policy", "test", ".", "--module", "policy.wat"]));
+        assert!(said.starts_with("exit 64\narq: ./cases.toml: ") && said.contains(says), "{bad}: {said}");
+    }
+}

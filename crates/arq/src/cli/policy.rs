@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use arqon_policy::EventKind;
+use arqon_proto::grant::Pattern;
 use arqon_proto::id::Tenant;
 use arqon_shield::config::parse_duration;
 use clap::{Args, Subcommand, ValueEnum};
@@ -18,6 +20,8 @@ pub(crate) enum PolicyCommand {
     Build(Build),
     /// Try a policy by the cases.toml of its folder
     Test(Test),
+    /// Try a module on what happened, and tell where it differs from another
+    DryRun(DryRun),
     /// Hand a module out to all Shields, and wait until each runs it
     Deploy(Deploy),
     /// Print what is deployed, and which Shield runs what
@@ -107,4 +111,60 @@ pub(crate) struct Test {
     /// The module, as .wasm or .wat; without it the folder is built
     #[arg(long, value_name = "FILE")]
     pub(crate) module: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DryRun {
+    /// The module, as .wasm or .wat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: PathBuf,
+    /// The one before it: each event of which the two say something else is printed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) against: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: Happened,
+    /// The seed of --scenario
+    #[arg(long, default_value_t = 1, conflicts_with_all = ["events", "history"])]
+    pub(crate) seed: u64,
+    /// The rooms it is bound to
+    #[arg(long, value_name = "PATTERN", default_value = ">", value_parser = |s: &str| Pattern::parse(s))]
+    pub(crate) room: Pattern,
+    /// What it judges
+    #[arg(long, value_name = "KIND", value_delimiter = ',', default_value = "publish", value_parser = parse_kind)]
+    pub(crate) on: Vec<EventKind>,
+    /// It sees the claims
+    #[arg(long)]
+    pub(crate) claims: bool,
+    /// How many differences are printed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) show: usize,
+    /// Print the payloads of these
+    #[arg(long)]
+    pub(crate) payloads: bool,
+    /// End with 1 if there is a difference
+    #[arg(long, requires = "against")]
+    pub(crate) fail_on_difference: bool,
+    /// Print one line {"events","left_out","judged","modules","differences"}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What happened.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Happened {
+    /// Events, one JSON object a line with the fields of a case of cases.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// What `arq scenario run --history` has written
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+    /// A scenario: what its clients would do with a seed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+}
+
+fn parse_kind(text: &str) -> Result<EventKind, String> {
+    let found = EventKind::ALL.into_iter().find(|kind| kind.name() == text);
+    found.ok_or_else(|| "expected connect, subscribe, publish or presence".to_owned())
 }
