@@ -12,7 +12,6 @@ mod api;
 mod auth;
 mod cli;
 mod config;
-mod deploy;
 mod dev;
 mod failure;
 mod machine;

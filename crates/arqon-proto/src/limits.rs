@@ -39,6 +39,8 @@ pub struct SessionLimits {
     pub pong_timeout: Duration,
     /// How long before the token runs out the client is told. Default 30 s.
     pub token_warning: Duration,
+    /// How long after its token has run out a session may still replace it. Default 0. Meanwhile it listens, and does nothing else.
+    pub refresh_grace: Duration,
     /// Refusals in a row, all of the client's own doing, after which the session is closed. Default 100. A client
     /// that never reads its errors would go on for ever.
     pub errors_max: u32,
@@ -60,6 +62,7 @@ impl Default for SessionLimits {
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
             token_warning: Duration::from_secs(30),
+            refresh_grace: Duration::ZERO,
             errors_max: 100,
         }
     }

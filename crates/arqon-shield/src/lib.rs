@@ -12,6 +12,7 @@ pub mod config;
 
 pub mod admin;
 mod admin_port;
+mod admission;
 mod alarm;
 pub mod api;
 pub mod app;

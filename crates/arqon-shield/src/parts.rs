@@ -6,7 +6,7 @@ use arqon_proto::id::ShieldId;
 use arqon_proto::limits::SessionLimits;
 use arqon_proto::link::LinkConfig;
 
-use crate::config::{Config, Limits};
+use crate::config::Config;
 
 pub(crate) fn link(config: &Config, incarnation: u64) -> LinkConfig {
     let spine = &config.spine;
@@ -41,7 +41,8 @@ pub(crate) fn brain(config: &Config, name: ShieldId, instance: u64) -> BrainConf
     }
 }
 
-pub(crate) fn session(limits: &Limits) -> SessionLimits {
+pub(crate) fn session(config: &Config) -> SessionLimits {
+    let limits = &config.limits;
     SessionLimits {
         message_bytes_max: limits.message_bytes_max.bytes(),
         commands_per_message_max: limits.commands_per_message_max,
@@ -56,6 +57,7 @@ pub(crate) fn session(limits: &Limits) -> SessionLimits {
         ping_interval: limits.ping_interval,
         pong_timeout: limits.pong_timeout,
         token_warning: limits.token_warning,
+        refresh_grace: config.auth.refresh_grace,
         errors_max: limits.errors_max,
     }
 }

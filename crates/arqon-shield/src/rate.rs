@@ -27,6 +27,14 @@ impl SharedBucket {
         }
     }
 
+    /// Whether one could be taken, without taking it.
+    ///
+    /// # Errors
+    /// The milliseconds until there is one.
+    pub(crate) fn look(&self, now: Now, per_s: u64) -> Result<(), u64> {
+        Bucket::from_bits(self.0.load(Ordering::Relaxed)).take_many(1, now, per_s, per_s)
+    }
+
     /// See [`Bucket::is_full`].
     pub(crate) fn is_full(&self, now: Now) -> bool {
         Bucket::from_bits(self.0.load(Ordering::Relaxed)).is_full(now)

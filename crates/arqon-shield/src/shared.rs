@@ -18,6 +18,7 @@ use arqon_proto::ws::FrameLimits;
 use tokio::sync::Notify;
 
 use crate::admin::{Check, Status};
+use crate::admission::HEARD;
 use crate::audit::Audit;
 use crate::auth::Verifier;
 use crate::config::{Config, SlowConsumer};
@@ -25,7 +26,7 @@ use crate::env::Clock;
 use crate::metrics::{ConnectResult, Metrics};
 use crate::parts;
 use crate::safety::{Deployed, Policies};
-use crate::tenants::{Rate, RoomPlace, TenantUse, Tenants};
+use crate::tenants::{Rate, RoomPlace, TenantUse, Tenants, UserUse};
 
 /// One Shield's common ground.
 pub(crate) struct Shared {
@@ -37,7 +38,7 @@ pub(crate) struct Shared {
     /// No new work: the process is about to end.
     pub(crate) draining: AtomicBool,
     sockets: AtomicUsize,
-    counts: Mutex<Counts>,
+    pub(crate) counts: Mutex<Counts>,
     /// The limits in the form that sessions, decoder and egress take them.
     pub(crate) session_limits: SessionLimits,
     pub(crate) frame_limits: FrameLimits,
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     held: RwLock<Arc<arqon_presence::shared::Shared>>,
     /// Modules that were handed out.
     pub(crate) deployed: Deployed,
+    /// Since when no Brain was heard, in monotonic milliseconds, or [`HEARD`](crate::admission::HEARD).
+    pub(crate) silent_since_ms: AtomicU64,
     /// What judges clients.
     pub(crate) policies: Policies,
     /// Whether a policy asks for the claims of tokens.
@@ -62,12 +65,12 @@ pub(crate) struct Shared {
 
 /// Connections by who they belong to. Locked on connect and disconnect only.
 #[derive(Debug, Default)]
-struct Counts {
+pub(crate) struct Counts {
     /// By the address in the form of version 6, in which one of version 4 is the same however it came.
     addresses: BTreeMap<Ipv6Addr, Address>,
     /// How many addresses there must be for the next look through all of them.
     swept_at: usize,
-    tenants: Tenants,
+    pub(crate) tenants: Tenants,
     /// Lists of grants that sessions share, the one seen last behind.
     grants: VecDeque<Arc<[Grant]>>,
 }
@@ -123,7 +126,7 @@ impl Shared {
         let status = Status::new(config.shield.id.as_str(), incarnation, metrics.clone());
         Arc::new(Self {
             status: Arc::new(status),
-            session_limits: parts::session(limits),
+            session_limits: parts::session(&config),
             frame_limits: FrameLimits {
                 frame_bytes_max: limits.frame_bytes_max.bytes(),
                 message_bytes_max: limits.message_bytes_max.bytes(),
@@ -131,6 +134,7 @@ impl Shared {
             egress_bytes_max: limits.egress_bytes_max.bytes(),
             held: RwLock::default(),
             deployed: Deployed::default(),
+            silent_since_ms: AtomicU64::new(HEARD),
             policies: Policies::default(),
             keeps_claims: config.policies.iter().any(|policy| policy.claims),
             audit: Audit::default(),
@@ -226,7 +230,7 @@ impl Shared {
         }
         one.connections += 1;
         self.sockets.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { shared: Arc::clone(self), address, tenant: None })
+        Ok(Permit { shared: Arc::clone(self), address, tenant: None, user: None })
     }
 }
 
@@ -243,13 +247,19 @@ pub(crate) struct Permit {
     address: Ipv6Addr,
     /// Of a connection that has shown a token.
     tenant: Option<Arc<TenantUse>>,
+    /// Where users have limits.
+    user: Option<Arc<UserUse>>,
 }
 
 impl Permit {
-    /// Counts the connection towards its tenant.
-    pub(crate) fn belongs_to(&mut self, tenant: &Tenant, now: Now) -> Result<(), LimitReached> {
+    /// Counts the connection towards its tenant and user.
+    pub(crate) fn belongs_to(&mut self, identity: &Identity, now: Now) -> Result<(), LimitReached> {
+        let Identity { tenant, user, .. } = identity;
+        let limits = &self.shared.config.limits;
         let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        self.tenant = Some(counts.tenants.enter(tenant, &self.shared.config.limits, now)?);
+        // What was taken for the tenant is given back by whoever drops the permit.
+        self.tenant = Some(counts.tenants.enter(tenant, limits, now)?);
+        self.user = counts.tenants.enter_user(tenant, user, limits, now)?;
         Ok(())
     }
 
@@ -259,7 +269,11 @@ impl Permit {
         let take = |rate, cost| tenant.take(rate, cost, &self.shared.config.limits, now);
         let spent = match spend {
             Spend::Publish { bytes } => {
-                take(Rate::Publishes, 1).and_then(|()| take(Rate::PublishBytes, bytes as u64))
+                let of_user =
+                    self.user.as_ref().map_or(Ok(()), |user| user.publish(&self.shared.config.limits, now));
+                of_user
+                    .and_then(|()| take(Rate::Publishes, 1))
+                    .and_then(|()| take(Rate::PublishBytes, bytes as u64))
             }
             Spend::Presence => take(Rate::Presence, 1),
         };
@@ -287,6 +301,9 @@ impl Drop for Permit {
             && !planted::is(Bug::LeakPermit)
         {
             Tenants::leave(tenant);
+        }
+        if let Some(user) = &self.user {
+            user.leave();
         }
         self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arqon_proto::id::Tenant;
+use arqon_proto::id::{Tenant, User};
 use arqon_proto::time::Now;
 
 use crate::config::Limits;
@@ -61,11 +61,55 @@ impl TenantUse {
         taken.map_err(|wait_ms| LimitReached { name, value, retry_after_ms: Some(wait_ms) })
     }
 
+    /// Whether one more connection has a place.
+    fn look(&self, limits: &Limits, now: Now) -> Result<(), LimitReached> {
+        let max = limits.connections_per_tenant_max;
+        if self.connections.load(Ordering::Relaxed) >= max as usize {
+            return Err(LimitReached::count("connections_per_tenant_max", max));
+        }
+        let (name, value) = Rate::Connects.limit(limits);
+        let looked = self.rates[Rate::Connects as usize].look(now, value);
+        looked.map_err(|wait_ms| LimitReached { name, value, retry_after_ms: Some(wait_ms) })
+    }
+
     /// Nothing would be different if it were forgotten.
     fn is_idle(&self, now: Now) -> bool {
         self.connections.load(Ordering::Relaxed) == 0
             && self.rooms.load(Ordering::Relaxed) == 0
             && self.rates.iter().all(|rate| rate.is_full(now))
+    }
+}
+
+/// One user of a tenant, where users have limits.
+#[derive(Debug, Default)]
+pub(crate) struct UserUse {
+    /// Changed only by who holds the table.
+    connections: AtomicUsize,
+    publishes: SharedBucket,
+}
+
+impl UserUse {
+    /// Takes one publication.
+    ///
+    /// # Errors
+    /// The limit, and when there is enough again.
+    pub(crate) fn publish(&self, limits: &Limits, now: Now) -> Result<(), LimitReached> {
+        let value = u64::from(limits.user_publish_rate_per_s);
+        if value == 0 {
+            return Ok(());
+        }
+        let taken = self.publishes.take(1, now, value);
+        let name = "user_publish_rate_per_s";
+        taken.map_err(|wait_ms| LimitReached { name, value, retry_after_ms: Some(wait_ms) })
+    }
+
+    fn is_idle(&self, now: Now) -> bool {
+        self.connections.load(Ordering::Relaxed) == 0 && self.publishes.is_full(now)
+    }
+
+    /// Counts a connection out.
+    pub(crate) fn leave(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -101,6 +145,9 @@ pub(crate) struct Tenants {
     known: BTreeMap<Tenant, Arc<TenantUse>>,
     /// How many there must be for the next look through all of them.
     swept_at: usize,
+    /// Empty if users have no limits.
+    users: BTreeMap<(Tenant, User), Arc<UserUse>>,
+    users_swept_at: usize,
 }
 
 impl Tenants {
@@ -129,13 +176,46 @@ impl Tenants {
             Some(one) => one,
             None => self.known.entry(tenant.clone()).or_default(),
         };
-        let max = limits.connections_per_tenant_max;
-        if one.connections.load(Ordering::Relaxed) >= max as usize {
-            return Err(LimitReached::count("connections_per_tenant_max", max));
-        }
+        one.look(limits, now)?;
         one.take(Rate::Connects, 1, limits, now)?;
         one.connections.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::clone(one))
+    }
+
+    /// Whether a connection of a tenant would have a place, as far as that can be said before its token was checked: who forges one takes
+    /// nothing from anybody.
+    ///
+    /// # Errors
+    /// The limit.
+    pub(crate) fn look(&self, tenant: &Tenant, limits: &Limits, now: Now) -> Result<(), LimitReached> {
+        self.known.get(tenant).map_or(Ok(()), |one| one.look(limits, now))
+    }
+
+    /// Counts a connection of a user in; `None` if users have no limits.
+    ///
+    /// # Errors
+    /// The limit.
+    pub(crate) fn enter_user(
+        &mut self,
+        tenant: &Tenant,
+        user: &User,
+        limits: &Limits,
+        now: Now,
+    ) -> Result<Option<Arc<UserUse>>, LimitReached> {
+        let max = limits.connections_per_user_max;
+        if max == 0 && limits.user_publish_rate_per_s == 0 {
+            return Ok(None);
+        }
+        if self.users.len() >= self.users_swept_at.max(SWEPT_AT) {
+            self.users.retain(|_, one| !one.is_idle(now));
+            self.users_swept_at = 2 * self.users.len();
+        }
+        let one = self.users.entry((tenant.clone(), user.clone())).or_default();
+        if max > 0 && one.connections.load(Ordering::Relaxed) >= max as usize {
+            return Err(LimitReached::count("connections_per_user_max", max));
+        }
+        one.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(Arc::clone(one)))
     }
 
     /// Counts a connection out.
@@ -196,6 +276,46 @@ mod tests {
         (SWEPT_AT..2 * SWEPT_AT).for_each(|n| come_and_go(&mut tenants, n, 500));
         tenants.enter(&tenant(2 * SWEPT_AT), &limits, at(1_500)).expect("the first");
         assert_eq!(tenants.known.len(), 1, "whose rate is full again is forgotten");
+    }
+
+    #[test]
+    fn who_only_looks_takes_nothing() {
+        let limits =
+            Limits { tenant_connect_rate_per_s: 2, connections_per_tenant_max: 3, ..Limits::default() };
+        let mut tenants = Tenants::default();
+        let look =
+            |tenants: &Tenants, ms| tenants.look(&tenant(0), &limits, at(ms)).map_err(|limit| limit.name);
+        assert!((0..100).all(|_| look(&tenants, 0).is_ok()), "nobody knows it");
+        tenants.enter(&tenant(0), &limits, at(0)).expect("the first");
+        assert!((0..100).all(|_| look(&tenants, 0).is_ok()));
+        tenants.enter(&tenant(0), &limits, at(0)).expect("the second");
+        assert_eq!(look(&tenants, 0), Err("tenant_connect_rate_per_s"));
+        assert_eq!(look(&tenants, 500), Ok(()));
+        tenants.enter(&tenant(0), &limits, at(500)).expect("the third");
+        assert_eq!(look(&tenants, 9_000), Err("connections_per_tenant_max"));
+    }
+
+    #[test]
+    fn a_user_has_limits_of_its_own_over_all_connections() {
+        let limits = Limits { connections_per_user_max: 2, user_publish_rate_per_s: 3, ..Limits::default() };
+        let user = |name: &str| User::parse(name).expect("a good name");
+        let mut tenants = Tenants::default();
+        let mut enter = |n, name: &str| tenants.enter_user(&tenant(n), &user(name), &limits, at(0));
+        let ann = enter(0, "ann").expect("the first").expect("users have limits");
+        let again = enter(0, "ann").expect("the second").expect("users have limits");
+        assert_eq!(enter(0, "ann").expect_err("the third").to_string(), "connections_per_user_max is 2");
+        let bob = enter(0, "bob").expect("another user").expect("users have limits");
+        enter(1, "ann").expect("one of another tenant");
+        for one in [&ann, &again, &ann] {
+            one.publish(&limits, at(0)).expect("within the rate");
+        }
+        let refused = again.publish(&limits, at(0)).expect_err("together one too many");
+        assert_eq!((refused.name, refused.retry_after_ms), ("user_publish_rate_per_s", Some(334)));
+        bob.publish(&limits, at(0)).expect("another user");
+        ann.leave();
+        enter(0, "ann").expect("there is a place again");
+        let none = Limits::default();
+        assert!(tenants.enter_user(&tenant(0), &user("ann"), &none, at(0)).expect("no limit").is_none());
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! - `new` writes a folder, `build` makes a module of it, `cases` tries it by the folder's `cases.toml`.
 //! - `dry_run` puts to modules what `sources` have: events as in `event`.
+//! - `deploy` hands modules out to the Shields of a bus, and is the only part that needs one.
 
 mod build;
 mod cases;
+mod deploy;
 mod dry_run;
 mod event;
 mod new;
@@ -17,7 +19,6 @@ use arqon_policy::{Engine, EngineConfig, Isolation, Limits, Module, Policy, Refu
 use arqon_proto::id::Tenant;
 
 use crate::cli::policy::PolicyCommand;
-use crate::deploy;
 use crate::failure::{Exit, Failure};
 
 pub(crate) async fn run(command: &PolicyCommand) -> Result<(), Failure> {

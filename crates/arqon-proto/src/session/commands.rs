@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::host::{Denied, Host, Output, PolicyAction, PolicyEvent, RoomKey, Spend};
 use super::refused::{Refused, verdict};
-use super::{Authenticated, Phase, Session, Timer, Turn};
+use super::{Authenticated, Phase, Session, Turn};
 use crate::code::{CloseCode, ErrorCode};
 use crate::codec;
 use crate::id::{RoomRef, check_msg_id};
@@ -66,6 +66,7 @@ impl Session {
     ) -> Result<(), Refused> {
         if !planted::is(Bug::ExpiryByTimer) {
             self.check_token(turn)?;
+            self.may_act(body, turn)?;
         }
         self.within_rate(turn)?;
         let may_go_without_id =
@@ -185,58 +186,6 @@ impl Session {
                 message_bytes_max: turn.limits.message_bytes_max as u64,
             }),
         );
-        self.check_token(turn)
-    }
-
-    /// Turns a token into an admitted peer. Whatever fails here ends the session.
-    pub(super) fn authenticate<H: Host>(
-        &mut self,
-        token: &str,
-        turn: &mut Turn<'_, H>,
-    ) -> Result<(), Refused> {
-        let identity = turn.host.verify(token, turn.now).map_err(|error| {
-            let close = match error.code {
-                ErrorCode::TokenExpired => CloseCode::TokenExpired,
-                ErrorCode::Revoked => CloseCode::Revoked,
-                _ => CloseCode::Unauthorized,
-            };
-            Refused::from(error).and_close(close)
-        })?;
-        let event = PolicyEvent { identity: &identity, session: None, action: PolicyAction::Connect };
-        let replaced = verdict(turn.host.judge(&event)).map_err(Refused::at_the_door)?;
-        if replaced.is_some() {
-            return Err(Refused::policy_misbehaved("a policy tried to replace the content of a connect")
-                .and_close(CloseCode::Unauthorized));
-        }
-        let session = turn.host.admit(&identity).map_err(|refusal| {
-            Refused::new(ErrorCode::LimitExceeded, refusal.message).and_close(refusal.code)
-        })?;
-        self.peer = Some(Box::new(Authenticated { session, identity }));
-        self.phase = Phase::Authenticated;
-        self.timers.stop(Timer::Authenticate);
-        self.check_token(turn)
-    }
-
-    fn refresh<H: Host>(&mut self, id: u32, token: &str, turn: &mut Turn<'_, H>) -> Result<(), Refused> {
-        let fresh = turn.host.verify(token, turn.now)?;
-        if fresh.expires_wall_ms <= turn.now.wall_ms {
-            return Err(Refused::new(ErrorCode::TokenExpired, "the new token has run out already"));
-        }
-        if let Some(peer) = &mut self.peer {
-            let same = (&fresh.tenant, &fresh.user) == (&peer.identity.tenant, &peer.identity.user);
-            if !same && !planted::is(Bug::RefreshTakesAnybody) {
-                return Err(Refused::new(ErrorCode::IdentityChanged, "a refresh keeps tenant and user"));
-            }
-            let old_end = peer.identity.expires_wall_ms;
-            peer.identity = fresh;
-            if planted::is(Bug::RefreshKeepsEnd) {
-                peer.identity.expires_wall_ms = old_end;
-            }
-        }
-        self.warned = false;
-        let ttl_ms = self.peer()?.identity.expires_wall_ms.saturating_sub(turn.now.wall_ms);
-        turn.send(id, ServerBody::Refreshed { ttl_ms });
-        self.end_memberships_without_grant(turn);
         self.check_token(turn)
     }
 

@@ -21,6 +21,7 @@ mod host;
 mod membership;
 mod refused;
 mod timer;
+mod token;
 
 use std::borrow::Cow;
 
@@ -31,7 +32,7 @@ pub use self::host::{
     Spend, Verdict,
 };
 use self::membership::Membership;
-use self::refused::{Refused, reason_of};
+use self::refused::reason_of;
 use self::timer::{Timer, Timers};
 use crate::bucket::Bucket;
 use crate::code::{CloseCode, ErrorCode};
@@ -324,38 +325,6 @@ impl Session {
                 turn.host.emit(Output::Ping);
             }
         }
-    }
-
-    /// Compares the token with the wall clock, warns once, and starts the timers for what is left.
-    ///
-    /// A token ends by the wall clock and timers run by the monotonic one, so the timers are only a guess: a wall
-    /// clock that was set, forward or back, is noticed here with the next command or the next timer of any kind.
-    fn check_token<H: Host>(&mut self, turn: &mut Turn<'_, H>) -> Result<(), Refused> {
-        let Some(peer) = &self.peer else { return Ok(()) };
-        if planted::is(Bug::SkipExpiry) {
-            return Ok(());
-        }
-        let left_ms = peer.identity.expires_wall_ms.saturating_sub(turn.now.wall_ms);
-        if left_ms == 0 {
-            return Err(Refused::new(
-                ErrorCode::TokenExpired,
-                "the token has run out; come back with a new one",
-            )
-            .and_close(CloseCode::TokenExpired));
-        }
-        self.timers.set(Timer::TokenExpiry, turn.now.mono_ms.saturating_add(left_ms));
-        if self.warned || self.phase != Phase::Connected {
-            return Ok(());
-        }
-        let before_warning_ms = left_ms.saturating_sub(millis(turn.limits.token_warning));
-        if before_warning_ms > 0 {
-            self.timers.set(Timer::TokenWarning, turn.now.mono_ms.saturating_add(before_warning_ms));
-        } else {
-            self.warned = true;
-            self.timers.stop(Timer::TokenWarning);
-            turn.send(0, ServerBody::TokenExpiring { in_ms: left_ms });
-        }
-        Ok(())
     }
 
     fn close<H: Host>(&mut self, code: CloseCode, reason: &str, turn: &mut Turn<'_, H>) {

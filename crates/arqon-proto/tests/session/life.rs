@@ -198,6 +198,44 @@ fn a_refresh_may_not_change_the_user_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn a_refresh_asks_the_policies_of_connects() {
+    let mut pair = Pair::connected(limits());
+    pair.host.tokens.insert("later", identity("alice", ">", ALL, START_WALL_MS + 2 * HOUR_MS));
+    pair.host.verdict = Verdict::Deny { code: 9, reason: "not today".into(), retry_after_ms: None };
+    pair.client_sends(2, refresh("later"));
+    pair.assert_refused(2, ErrorCode::PolicyDenied, "not today");
+    let end = |pair: &Pair| pair.session.identity().map(|identity| identity.expires_wall_ms);
+    assert_eq!(end(&pair), Some(START_WALL_MS + HOUR_MS), "the old token stays in force");
+    pair.host.verdict = Verdict::Allow;
+    pair.client_sends(3, refresh("later"));
+    assert_eq!(end(&pair), Some(START_WALL_MS + 2 * HOUR_MS));
+}
+
+#[test]
+fn within_the_grace_a_token_can_be_replaced_and_nothing_else_be_done() {
+    let quiet = Duration::from_secs(9_000);
+    let limits = SessionLimits { refresh_grace: Duration::from_secs(20), ping_interval: quiet, ..limits() };
+    let mut pair = Pair::connected(limits.clone());
+    pair.advance(Duration::from_millis(HOUR_MS));
+    pair.host.told.clear();
+    pair.client_sends(2, publish("lobby"));
+    pair.assert_refused(2, ErrorCode::TokenExpired, "refresh");
+    pair.client_sends(3, CommandBody::Ping);
+    pair.assert_told(&[Told::Reply { id: 3, what: "ping" }]);
+    pair.advance(Duration::from_millis(19_999));
+    pair.host.tokens.insert("later", identity("alice", ">", ALL, START_WALL_MS + 2 * HOUR_MS));
+    pair.client_sends(4, refresh("later"));
+    pair.assert_told(&[Told::Reply { id: 4, what: "refresh" }]);
+    pair.subscribe(5, subscribe("lobby"));
+
+    let mut late = Pair::connected(limits);
+    late.advance(Duration::from_millis(HOUR_MS + 19_999));
+    assert!(!late.session.is_closing());
+    late.advance(Duration::from_millis(1));
+    late.assert_closed_with(CloseCode::TokenExpired);
+}
+
+#[test]
 fn a_refresh_without_a_grant_ends_its_memberships() {
     let mut pair = Pair::connected(limits());
     let kept = pair.subscribe(2, subscribe("chat.a"));

@@ -1,15 +1,26 @@
 //! What must be right about `[auth]` and `[[auth.keys]]`.
 
-use super::AuthConfig;
+use std::time::Duration;
+
+use super::{AuthConfig, show_duration};
 
 impl AuthConfig {
     /// Every value that cannot work: its key, and what is wrong with it.
-    pub(super) fn impossible(&self) -> Vec<(String, String)> {
+    pub(super) fn impossible(&self, lease: Duration) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         let mut broken = |key: String, message: String| problems.push((key, message));
         if self.audience.is_empty() {
             let message = "auth.audience is empty: a token for any bus would be taken";
             broken("auth.audience".to_owned(), message.to_owned());
+        }
+        let age = self.revocations_max_age;
+        if !age.is_zero() && age < lease {
+            let message = format!(
+                "auth.revocations_max_age is {} but presence.lease is {}: silence is not noticed before that",
+                show_duration(age),
+                show_duration(lease)
+            );
+            broken("auth.revocations_max_age".to_owned(), message);
         }
         for (i, key) in self.keys.iter().enumerate() {
             let at = format!("auth.keys.{i}.kid");

@@ -349,7 +349,7 @@ impl Config {
             );
             rules.broken(&["shield.admin_listen", "shield.listen"], message);
         }
-        for (key, message) in policy::impossible(&self.policies) {
+        for (key, message) in policy::impossible(self) {
             rules.broken(&[&key], message);
         }
         for (key, message) in self.tls.impossible() {
@@ -365,7 +365,7 @@ impl Config {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             rules.broken(&keys, message);
         }
-        for (key, message) in self.auth.impossible() {
+        for (key, message) in self.auth.impossible(self.presence.lease) {
             rules.broken(&[&key], message);
         }
         for (i, origin) in self.origin.allowed.iter().enumerate() {

@@ -56,6 +56,11 @@ section! {
         errors_max: u32 = 100,
         /// Connections of one tenant on this Shield. Default 10000. Further ones are closed with 4004.
         connections_per_tenant_max: u32 = 10_000,
+        /// Connections of one user of a tenant on this Shield. Default 0: as many as the tenant may have. Further ones are closed with 4004.
+        connections_per_user_max: u32 = 0,
+        /// Publishes per second of one user on this Shield, of all its connections together; as many may come at once. Default 0: as many as
+        /// its connections may. Above it a publish is answered rate_limited.
+        user_publish_rate_per_s: u32 = 0,
         /// New connections per second of one tenant on this Shield; as many may come at once. Default 10000. Further ones are closed with 4004.
         tenant_connect_rate_per_s: u32 = 10_000,
         /// Publishes per second of one tenant on this Shield, of all its clients together; as many may come at once. Default 20000. Above it

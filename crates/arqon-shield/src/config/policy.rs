@@ -8,6 +8,7 @@ use arqon_proto::grant::Pattern;
 use arqon_proto::id::Tenant;
 use serde::{Deserialize, Serialize};
 
+use super::Config;
 use super::names;
 use super::section::{Key, Section, section};
 use super::units::{self, ByteSize};
@@ -186,8 +187,22 @@ impl PolicyRule {
 }
 
 /// Every entry that cannot work: its key, and what is wrong with it.
-pub(super) fn impossible(policies: &[PolicyRule]) -> Vec<(String, String)> {
+pub(super) fn impossible(config: &Config) -> Vec<(String, String)> {
+    let policies = &config.policies;
     let mut problems = Vec::new();
+    // Of one tenant on one shard; one is made while the one before it still has its place. Without a number there is a shard at least.
+    let concerned = |tenant: &PolicyRule| {
+        policies.iter().filter(|one| one.tenant.is_none() || one.tenant == tenant.tenant).count()
+    };
+    let most = policies.iter().map(concerned).max().unwrap_or(0);
+    let needed = (most + 1).saturating_mul(config.shield.shards.max(1) as usize);
+    if most > 0 && (config.policy.instances_max as usize) < needed {
+        let message = format!(
+            "policy.instances_max is {} but the policies of one tenant need {needed} on all shards: raise it",
+            config.policy.instances_max
+        );
+        problems.push(("policy.instances_max".to_owned(), message));
+    }
     for (i, policy) in policies.iter().enumerate() {
         let at = format!("policies.{i}.name");
         if let Err(error) = Tenant::parse(&policy.name) {

@@ -146,6 +146,7 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     fn verify(&mut self, token: &str, now: Now) -> Result<Identity, AuthError> {
         let shared = &self.state.shared;
         let refused = |error: crate::auth::AuthError| AuthError { code: error.code, message: error.message };
+        shared.before_signature(token, self.session.is_some(), now).map_err(refused)?;
         let mut identity = shared.verifier.verify(token, now).map_err(refused)?;
         if shared.held().refuses(&identity, now.wall_ms) && !planted::is(Bug::RevokedComesBack) {
             return Err(AuthError { code: ErrorCode::Revoked, message: "the token was revoked".into() });
@@ -158,7 +159,7 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     }
 
     fn admit(&mut self, identity: &Identity) -> Result<SessionId, Refusal> {
-        self.io.permit.belongs_to(&identity.tenant, self.now).map_err(|limit| Refusal {
+        self.io.permit.belongs_to(identity, self.now).map_err(|limit| Refusal {
             code: CloseCode::ConnectionLimit,
             message: Cow::Owned(limit.to_string()),
         })?;

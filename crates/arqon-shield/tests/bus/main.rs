@@ -242,6 +242,45 @@ async fn a_tenant_has_its_own_limit_and_hears_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_tenant_is_refused_before_a_signature_is_checked_and_forgers_take_no_place() {
+    in_local_set(async {
+        let mut config = config();
+        config.limits.connections_per_tenant_max = 1;
+        let bus = Bus::start(config);
+        for _ in 0..3 {
+            let mut forger = bus.open_forged("eve").await;
+            assert_eq!(closed(&mut forger).await.code, CloseCode::Unauthorized.number());
+        }
+        let _only = bus.client("one", Encoding::Json).await;
+        let mut forger = bus.open_forged("eve").await;
+        let closed = closed(&mut forger).await;
+        assert_eq!(closed.code, CloseCode::ConnectionLimit.number(), "its signature was not looked at");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_has_its_own_limits_over_all_connections() {
+    in_local_set(async {
+        let mut config = config();
+        config.limits.connections_per_user_max = 2;
+        config.limits.user_publish_rate_per_s = 3;
+        let bus = Bus::start(config);
+        let mut ada = [member(&bus, "ada", Encoding::Json).await, member(&bus, "ada", Encoding::Json).await];
+        let mut third = bus.open("ada", Encoding::Json).await.expect("the upgrade itself is free");
+        assert!(closed(&mut third).await.reason.contains("connections_per_user_max is 2"));
+        let mut bob = member(&bus, "bob", Encoding::Json).await;
+        for turn in 0..3 {
+            publish(&mut ada[turn % 2], "1").await.expect("within the rate");
+        }
+        let refused = publish(&mut ada[1], "1").await.expect_err("together one too many");
+        assert!(refused.to_string().contains("user_publish_rate_per_s is 3"), "{refused}");
+        publish(&mut bob, "1").await.expect("another user");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tenant_at_its_limits_is_refused_and_the_others_are_not() {
     in_local_set(async {
         let mut config = config();
