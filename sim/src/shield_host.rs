@@ -1,6 +1,6 @@
 //! The shipped Shield, and the presence peer, as hosts of the simulated network.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use arqon_proto::id::ShieldId;
 use arqon_scenario::Node;
+use arqon_scenario::format::Scenario;
 use arqon_scenario::operate::Order;
 use arqon_scenario::rng::Rng;
 use arqon_shield::app::{Control, Env, Shield};
@@ -15,7 +16,7 @@ use arqon_shield::auth::keeper;
 use arqon_shield::config::Config;
 use arqon_shield::embedded::storing_peer;
 use arqon_shield::env::Entropy;
-use arqon_shield::safety;
+use arqon_shield::safety::{self, Bindings};
 use arqon_stack::{lay_over, set};
 use serde::Deserialize as _;
 use turmoil::Sim;
@@ -41,6 +42,34 @@ pub(crate) struct ShieldHost {
     pub(crate) egress_bytes_max: u64,
     pub(crate) brake: Brake,
     running: Rc<RefCell<Option<(Control, Desk)>>>,
+    policies: Rc<Policies>,
+}
+
+/// The policies of one Shield: those of `config`, those of `exchanged`, and which of them are in force.
+#[derive(Debug)]
+struct Policies {
+    sets: [Bindings; 2],
+    /// How many faults want the others.
+    exchanges: Cell<u32>,
+}
+
+impl Policies {
+    fn load(config: &Config, other: &Config) -> anyhow::Result<Self> {
+        let base = Path::new("");
+        let none = || Arc::from([]);
+        let loaded = safety::load(config, base).context("[[policies]] of the scenario")?;
+        let first = loaded.map_or_else(none, |(_, loaded)| loaded.bindings);
+        let loaded = safety::load(other, base).context("[[exchanged.policies]] of the scenario")?;
+        // As the Shield itself does it: who has judged goes on where a file is no good and not required.
+        let read = |loader: safety::Loader| loader.read(base, &first, &safety::Releases::default());
+        let second = loaded.map(|(loader, _)| read(loader)).transpose()?;
+        let second = second.map_or_else(none, |loaded| loaded.bindings);
+        Ok(Self { sets: [first, second], exchanges: Cell::new(0) })
+    }
+
+    fn in_force(&self) -> Bindings {
+        Arc::clone(&self.sets[usize::from(self.exchanges.get() > 0)])
+    }
 }
 
 impl ShieldHost {
@@ -48,6 +77,15 @@ impl ShieldHost {
     pub(crate) fn terminate(&self) {
         if let Some((control, _)) = &*self.running.borrow() {
             control.drain();
+        }
+    }
+
+    /// Puts the other policies in force, or takes that back: at once if it runs, and from the start in its next life.
+    pub(crate) fn exchange_policies(&self, others: bool) {
+        let (policies, before) = (&self.policies, self.policies.exchanges.get());
+        policies.exchanges.set(if others { before + 1 } else { before.saturating_sub(1) });
+        if let Some((control, _)) = &*self.running.borrow() {
+            control.exchange_policies(policies.in_force());
         }
     }
 
@@ -112,23 +150,32 @@ pub(crate) fn add_shield(
     sim: &mut Sim<'_>,
     seed: u64,
     number: u32,
-    overlay: &toml::Table,
+    scenario: &Scenario,
     recorder: &Recorder,
     ring: Option<&Rc<Ring>>,
 ) -> anyhow::Result<ShieldHost> {
     let node = Node::Shield(number);
-    let mut config = config(node, overlay)?;
+    let mut others = scenario.config.clone();
+    lay_over(&mut others, &scenario.exchanged);
+    let others = config(node, &others)?;
+    let mut config = config(node, &scenario.config)?;
     if ring.is_some() {
         config.auth.jwks_file = crate::ring::FILE.into();
     }
-    let policies = safety::load(&config, Path::new("")).context("[[policies]] of the scenario")?;
-    let policies = policies.map(|(_, loaded)| loaded.bindings);
+    let policies = Rc::new(Policies::load(&config, &others)?);
     token::verifier(ring)?; // So that the host below cannot fail by it.
     let (clock, brake) = (SimClock::default(), Brake::default());
     let running = Rc::new(RefCell::new(None));
     let egress_bytes_max = config.limits.egress_bytes_max.bytes() as u64;
     let (of_host, its_brake) = (clock.clone(), brake.clone());
-    let host = ShieldHost { number, clock, egress_bytes_max, brake, running: Rc::clone(&running) };
+    let host = ShieldHost {
+        number,
+        clock,
+        egress_bytes_max,
+        brake,
+        running: Rc::clone(&running),
+        policies: Rc::clone(&policies),
+    };
     let entropy = Rc::new(RefCell::new(entropies(seed, node)));
     let (recorder, ring) = (recorder.clone(), ring.cloned());
     sim.host(node.to_string(), move || {
@@ -145,9 +192,7 @@ pub(crate) fn add_shield(
                 let env = Env { clock: Arc::new(clock), entropy: drawn, spine };
                 let shield = Shield::assemble(config, verifier, env);
                 let control = shield.control.clone();
-                if let Some(policies) = policies {
-                    control.exchange_policies(policies);
-                }
+                control.exchange_policies(policies.in_force());
                 if let Some(ring) = ring {
                     let chance = entropy.borrow_mut()();
                     tokio::task::spawn_local(keeper::keep(control.clone(), SimKeys(ring), chance));

@@ -74,7 +74,7 @@ pub(crate) fn perform(scenario: &Scenario, plan: &Plan, twist: Twist) -> anyhow:
     let ring = plan.rotates_keys().then(|| Ring::new(scenario)).transpose()?.map(Rc::new);
     let mut shields = Vec::new();
     for number in 0..topology.shields {
-        let shield = add_shield(&mut sim, plan.seed, number, &scenario.config, &recorder, ring.as_ref())?;
+        let shield = add_shield(&mut sim, plan.seed, number, scenario, &recorder, ring.as_ref())?;
         brakes.insert(Node::Shield(number), shield.brake.clone());
         nodes.push(Node::Shield(number));
         shields.push(shield);
@@ -223,6 +223,9 @@ impl World<'_> {
         if let Some(ring) = self.ring.iter().find(|_| broken.kind == FaultKind::RotateKeys) {
             ring.add(broken.number, now_ms);
         }
+        if broken.kind == FaultKind::ExchangePolicies {
+            self.shields.iter().for_each(|shield| shield.exchange_policies(true));
+        }
         let shield = self.shields.iter().find(|shield| broken.node == Some(Node::Shield(shield.number)));
         match (broken.kind, shield, broken.node) {
             (FaultKind::Terminate, Some(shield), _) => shield.terminate(),
@@ -238,6 +241,9 @@ impl World<'_> {
     fn relieve(&mut self, fault: &Active, now_ms: u64) {
         if let Some(ring) = self.ring.iter().find(|_| fault.broken.kind == FaultKind::RotateKeys) {
             ring.remove(fault.broken.number, now_ms);
+        }
+        if fault.broken.kind == FaultKind::ExchangePolicies {
+            self.shields.iter().for_each(|shield| shield.exchange_policies(false));
         }
         let node = fault.broken.node;
         let shield = self.shields.iter().find(|shield| node == Some(Node::Shield(shield.number)));

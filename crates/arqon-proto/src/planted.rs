@@ -36,6 +36,8 @@ bugs! {
         ["no_publish_after_expiry" in "token_expiry_skew"];
     FailedPublishStays "failed_publish_stays" "A publish that failed counts as in flight for ever."
         ["publish_ok" in "spine_frozen"];
+    FailsOpen "fails_open" "A policy that traps, loops or grows allows what it was asked about."
+        ["refused_with" in "policies"];
     FirstSessionTakesUser "first_session_takes_user" "A user is hidden with the first of its sessions that ends."
         ["presence.converged" in "churn"];
     ForgetFlight "forget_flight" "When the spine is lost, publishes of the barrier under way get no answer."
@@ -74,6 +76,8 @@ bugs! {
         ["identity_is_kept" in "hostile_clients"];
     RemovedKeyStays "removed_key_stays" "A key that was removed is still believed."
         ["removed_key_is_refused" in "key_rotation"];
+    ReplacedAsItWas "replaced_as_it_was" "A policy replaces a payload, and it is delivered as it was."
+        ["replaced" in "policy_exchange"];
     ResurrectOld "resurrect_old" "An old join that comes after its leave shows the session again."
         ["left_once" in "brain_cut"];
     ReuseStamps "reuse_stamps" "Stamps begin anew when the spine comes back."
@@ -90,6 +94,8 @@ bugs! {
         ["no_effect_without_grant" in "smoke"];
     TailOneShort "tail_one_short" "A tail is read like a stamp: of what is lost at the end, one is not counted."
         ["acked_delivered_or_gap" in "last_words"];
+    UnjudgedExchange "unjudged_exchange" "The first event after policies were exchanged is judged by nobody."
+        ["refused_with" in "policy_exchange"];
     UnboundedSlowQueue "unbounded_slow_queue" "The egress of a slow client grows without bound."
         ["bounded_queues" in "slow_consumer"];
     WrongCloseCode "wrong_close_code" "A slow consumer is closed as if it had not answered a ping."

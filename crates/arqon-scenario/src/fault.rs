@@ -21,7 +21,7 @@ pub struct Fault {
     pub r#for: Option<Span>,
     /// What.
     pub r#do: FaultKind,
-    /// Where; not for what befalls the spine, Valkey or keys as a whole, and `drop_all`.
+    /// Where; not for what befalls the spine, Valkey, keys or policies as a whole, and `drop_all`.
     pub node: Option<Node>,
     /// The other end of what befalls a link, or of `unheard`; without it: every other node.
     pub peer: Option<Node>,
@@ -109,6 +109,8 @@ pub enum FaultKind {
     ValkeyDown,
     /// A new key of tokens is published, and signs once every Shield has had the time to read it; the old one is removed at the end.
     RotateKeys,
+    /// Every Shield's policies are exchanged for those of `exchanged`, and back at the end.
+    ExchangePolicies,
 }
 
 impl FaultKind {
@@ -126,7 +128,8 @@ impl FaultKind {
             | Self::SpineSplit
             | Self::DropAll
             | Self::ValkeyDown
-            | Self::RotateKeys => node.is_none(),
+            | Self::RotateKeys
+            | Self::ExchangePolicies => node.is_none(),
             Self::ClockSkew | Self::ClockDrift | Self::Terminate => matches!(node, Some(Node::Shield(_))),
             Self::Crash | Self::Kill | Self::SpinePartition | Self::Unheard => on_spine(node),
             Self::Pause => matches!(node, Some(Node::Shield(_) | Node::Brain(_) | Node::Client(_))),
@@ -258,6 +261,7 @@ mod tests {
             fault(FaultKind::Kill, b0, None),
             fault(FaultKind::ValkeyDown, None, None),
             fault(FaultKind::RotateKeys, None, None),
+            fault(FaultKind::ExchangePolicies, None, None),
             fault(FaultKind::Partition, b0, valkey),
             Fault { latency_ms: 2_000, ..fault(FaultKind::SlowLink, s0, spine) },
             Fault { loss_per_mille: 10, ..fault(FaultKind::LossyLink, c0, None) },
@@ -274,6 +278,7 @@ mod tests {
             fault(FaultKind::Kill, c0, None),
             fault(FaultKind::ValkeyDown, b0, None),
             fault(FaultKind::RotateKeys, s0, None),
+            fault(FaultKind::ExchangePolicies, s0, None),
             fault(FaultKind::Hold, s0, valkey),
             fault(FaultKind::Crash, s0, c0),
             fault(FaultKind::SlowLink, s0, None),

@@ -55,6 +55,10 @@ pub struct Scenario {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub config: toml::Table,
+    /// Laid over `config` for what `exchange_policies` puts in force.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, serde_json::Value>"))]
+    pub exchanged: toml::Table,
     /// Who comes.
     #[serde(rename = "actor", default)]
     pub actors: Vec<Cohort>,
@@ -85,8 +89,7 @@ pub struct Topology {
     pub shields: u32,
     /// Brains (presence peers), at least 1.
     pub brains: u32,
-    /// Servers of the spine, 1 or 2. Shields and Brains are dealt out to them by their number: a `spine_split` that leaves each with its own
-    /// is one that a real cluster can have.
+    /// Servers of the spine, 1 or 2. Shields and Brains are dealt out by number: a real cluster can have a `spine_split` between those.
     pub spines: u32,
     /// Machines with clients on them; actors are dealt out one by one.
     pub client_hosts: u32,
@@ -303,6 +306,10 @@ pub struct Check {
     pub liveness: BTreeMap<String, Span>,
     /// Cohort → the close code that each of its actors must meet at least once.
     pub closed_with: BTreeMap<String, u16>,
+    /// Cohort → the error codes with which its publishes must be refused: policies let nothing pass, and nobody may ever get any of it.
+    pub refused_with: BTreeMap<String, Vec<u16>>,
+    /// Cohorts whose payloads a policy marks with a digit, the last byte of the padding: whatever arrives of them must be marked.
+    pub replaced: Vec<String>,
     /// Names of [`crate::oracle::MARKS`] that some seed of a sweep must reach: a scenario that never hurts proves nothing.
     pub sometimes: Vec<String>,
 }

@@ -48,6 +48,9 @@ pub struct Record {
     /// recv: the payload's MAC is wrong.
     #[serde(skip_serializing_if = "is_default")]
     pub forged: bool,
+    /// recv: the digit with which a policy has marked the payload.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mark: Option<char>,
     /// fail and closed: the code.
     #[serde(skip_serializing_if = "is_default")]
     pub code: Option<u16>,

@@ -133,6 +133,7 @@ fn one(kind: FaultKind, topology: &Topology, t_ms: u64, for_ms: u64, rng: &mut R
         | FaultKind::DropAll
         | FaultKind::ValkeyDown
         | FaultKind::RotateKeys
+        | FaultKind::ExchangePolicies
         | FaultKind::Kill => {}
     }
     match kind {
@@ -174,6 +175,7 @@ mod tests {
         FaultKind::DropAll,
         FaultKind::ValkeyDown,
         FaultKind::RotateKeys,
+        FaultKind::ExchangePolicies,
     ];
 
     fn nemesis(max_active: u32) -> Nemesis {

@@ -2,7 +2,7 @@
 
 use arqon_proto::id::{Room, Tenant};
 
-use crate::format::{Check, Cohort, SCHEMA, Scenario, Topology};
+use crate::format::{Check, Cohort, FaultKind, SCHEMA, Scenario, Topology};
 use crate::mistake;
 use crate::oracle;
 use crate::values::Node;
@@ -36,6 +36,11 @@ impl Scenario {
             return Err("targets is empty: say where it is carried out".to_owned());
         }
         self.limits.validate(&self.targets)?;
+        let exchanges = |kind: FaultKind| kind == FaultKind::ExchangePolicies;
+        let picked = self.nemesis.iter().flat_map(|nemesis| &nemesis.pick).any(|kind| exchanges(*kind));
+        if self.exchanged.is_empty() && (picked || self.faults.iter().any(|fault| exchanges(fault.r#do))) {
+            return Err("exchange_policies: `exchanged` does not say for which".to_owned());
+        }
         for operate in &self.operates {
             operate.validate(t).map_err(|e| format!("operate {:?}: {e}", operate.r#do))?;
         }
@@ -101,11 +106,22 @@ impl Check {
         self.safety.iter().try_for_each(|n| known("safety", n, oracle::SAFETY))?;
         self.liveness.keys().try_for_each(|n| known("liveness", n, oracle::LIVENESS))?;
         self.sometimes.iter().try_for_each(|n| known("sometimes", n, oracle::MARKS))?;
-        let stranger = self.closed_with.keys().find(|c| !actors.iter().any(|a| a.id == **c));
-        stranger.map_or(Ok(()), |c| {
+        let of_actors = |what: &str, mut names: Box<dyn Iterator<Item = &String> + '_>| {
+            let stranger = names.find(|name| !actors.iter().any(|actor| actor.id == **name));
+            stranger.map_or(Ok(()), |name| {
+                let meant = mistake::meant(name, actors.iter().map(|actor| actor.id.as_str()));
+                Err(format!("check.{what}: there is no actor `{name}`{meant}"))
+            })
+        };
+        of_actors("closed_with", Box::new(self.closed_with.keys()))?;
+        of_actors("refused_with", Box::new(self.refused_with.keys()))?;
+        of_actors("replaced", Box::new(self.replaced.iter()))?;
+        let bare = |actor: &&Cohort| actor.publish.is_none_or(|publish| publish.size.0 == 0);
+        let unmarked = actors.iter().filter(bare).find(|actor| self.replaced.contains(&actor.id));
+        unmarked.map_or(Ok(()), |actor| {
+            let id = &actor.id;
             Err(format!(
-                "check.closed_with: there is no actor `{c}`{}",
-                mistake::meant(c, actors.iter().map(|a| a.id.as_str()))
+                "check.replaced: publish.size of `{id}` begins at 1 or more: what is marked is the padding"
             ))
         })
     }

@@ -355,6 +355,6 @@ impl<G: Ground> Client<G> {
         };
         let proved_room = (claim.room != frame.room).then(|| claim.room.clone());
         let recv = recv.publication(&claim.publisher, claim.seq);
-        self.write(Record { tenant: Some(claim.tenant), proved_room, ..recv });
+        self.write(Record { tenant: Some(claim.tenant), proved_room, mark: payload::mark(data), ..recv });
     }
 }

@@ -17,6 +17,7 @@ pub(crate) fn unable(target: Target, spines: u32, nodes: &[Node], fault: &Broken
         (FaultKind::ClockSkew | FaultKind::ClockDrift, _) => {
             Some("a shipped Shield has no door by which its clock could be moved")
         }
+        (FaultKind::ExchangePolicies, _) => Some("policies are exchanged in the simulator only"),
         (FaultKind::Unheard, Target::Stack) => Some("a nats-server passes on all that it gets"),
         (FaultKind::SpineSplit, Target::Stack) if spines < 2 => {
             Some("one nats-server has no routes that could be lost; topology.spines = 2 has them")

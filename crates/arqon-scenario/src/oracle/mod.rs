@@ -11,6 +11,7 @@ mod keys;
 mod liveness;
 mod membership;
 mod orders;
+mod policies;
 mod presence;
 mod reach;
 mod stale;
@@ -83,8 +84,9 @@ pub const MARKS: &[&str] = &[
     "operated",
 ];
 
-/// What else a violation may be named after: nothing has worked, a cohort was not closed as it should, the run itself failed.
-pub const OTHERS: &[&str] = &["vacuous", "closed_with", "crash", "limits"];
+/// What else a violation may be named after: nothing has worked, a cohort was not closed as it should, a policy was not obeyed, the run itself
+/// failed.
+pub const OTHERS: &[&str] = &["vacuous", "closed_with", "refused_with", "replaced", "crash", "limits"];
 
 /// One way in which a history was wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -161,6 +163,8 @@ pub fn judge(case: Case<'_>, check: &Check, cohort_of: &BTreeMap<u32, String>) -
         found.extend(liveness(name, case, &index, bound.max_ms));
     }
     found.extend(closed_with(case.history, check, cohort_of));
+    found.extend(policies::refused_with(case.history, &check.refused_with, cohort_of));
+    found.extend(policies::replaced(case.history, &check.replaced, cohort_of));
     found.sort_by_key(|v| v.t_ms);
     found
 }

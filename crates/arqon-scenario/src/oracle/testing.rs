@@ -69,7 +69,7 @@ fn good() -> Vec<Record> {
 fn check() -> Check {
     let names = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     let liveness = LIVENESS.iter().map(|n| (n.to_string(), Span::exactly(4_000))).collect();
-    Check { safety: names(SAFETY), liveness, closed_with: BTreeMap::new(), sometimes: Vec::new() }
+    Check { safety: names(SAFETY), liveness, ..Check::default() }
 }
 
 fn judged(mut history: Vec<Record>) -> Vec<&'static str> {

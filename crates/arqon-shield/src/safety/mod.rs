@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arqon_policy::{
-    Binding, BreakerLimits, Event, EventKind, Judge, JudgeLimits, Level, Mode, Outcome, Step,
+    Binding, BreakerLimits, CODES, Event, EventKind, Judge, JudgeLimits, Level, Mode, Outcome, Step,
     Verdict as Answer,
 };
 use arqon_presence::settings::RUNNING_MAX;
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::message::Payload;
+use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{PolicyAction, PolicyEvent, Verdict};
 use arqon_proto::time::Now;
 
@@ -95,6 +96,9 @@ impl Safety {
         if version != self.version {
             self.version = version;
             self.judge.exchange(policies.bindings());
+            if planted::is(Bug::UnjudgedExchange) {
+                return Verdict::Allow;
+            }
         }
         if self.judge.is_idle() {
             return Verdict::Allow;
@@ -102,7 +106,11 @@ impl Safety {
         let event = seen(event);
         match self.judge.judge(&event, now, &mut |step| tell(step, &event, metrics, audit, now)) {
             Outcome::Allow => Verdict::Allow,
+            Outcome::Replace(_) if planted::is(Bug::ReplacedAsItWas) => Verdict::Allow,
             Outcome::Replace(payload) => Verdict::Replace(payload.to_vec()),
+            Outcome::Deny(denial) if !CODES.contains(&denial.code) && planted::is(Bug::FailsOpen) => {
+                Verdict::Allow
+            }
             Outcome::Deny(denial) => Verdict::Deny {
                 code: denial.code,
                 reason: format!("{}: {}", denial.policy, denial.reason).into(),
