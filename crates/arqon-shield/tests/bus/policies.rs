@@ -1,6 +1,6 @@
 //! Policies between clients and rooms.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use arqon_client::{Event, PublishOptions, RequestError, SubscribeOptions};
@@ -167,53 +167,97 @@ async fn a_policy_that_never_ends_refuses_and_is_left_out_for_a_while() {
     .await;
 }
 
-/// A thousand exchanges among twenty thousand messages: each is judged once, by one or the other, and none is lost.
+/// Takes a payload with four dashes behind its first byte, and puts its version there; it would trap on one that was judged before.
+fn stamps(version: usize) -> String {
+    let digits = version.to_string().into_bytes().try_into().expect("four digits");
+    let payload = "(i32.add (local.get 0) (i32.load offset=56 (local.get 0)))";
+    let len = "(i32.load offset=60 (local.get 0))";
+    format!(
+        "(if (i32.ne (i32.load offset=1 {payload}) (i32.const 0x2d2d2d2d)) (then unreachable))
+         (i32.store (i32.const 32768) (i32.const 2))
+         (memory.copy (i32.const 32772) {payload} {len})
+         (i32.store (i32.const 32773) (i32.const {}))
+         (i64.or (i64.const 0x800000000000) (i64.extend_i32_u (i32.add (i32.const 4) {len})))",
+        u32::from_le_bytes(digits)
+    )
+}
+
+/// With limits that are never reached: neither they nor what policies may cost are measured.
+fn unlimited() -> Config {
+    let mut config = config();
+    config.limits.publish_rate_per_s = 1_000_000;
+    config.limits.publish_burst = 1_000_000;
+    config.limits.command_rate_per_s = 1_000_000;
+    config.limits.command_burst = 1_000_000;
+    config.limits.tenant_publish_rate_per_s = 1_000_000;
+    config.policy.tenant_fuel_per_s = u64::MAX;
+    config
+}
+
+/// A thousand exchanges among twenty thousand publications on two shards: each that is acked comes once and in order, and was judged by
+/// exactly one set that was in force between its sending and its arrival.
 #[tokio::test(start_paused = true)]
 async fn policies_are_exchanged_under_load() {
-    const MESSAGES: usize = 20_000;
-    const EVERY: usize = 20;
+    const EXCHANGES: usize = 1_000;
+    const VOICES: usize = 4;
+    const AT_ONCE: usize = 10;
+    const TURNS: usize = 500;
+    const MESSAGES: usize = VOICES * TURNS * AT_ONCE;
+    const FIRST: usize = 1_000;
     in_local_set(async {
-        let mut config = config();
-        config.limits.publish_rate_per_s = 1_000_000;
-        config.limits.publish_burst = 1_000_000;
-        config.limits.command_rate_per_s = 1_000_000;
-        config.limits.command_burst = 1_000_000;
-        // What is measured is not what policies may cost.
-        config.policy.tenant_fuel_per_s = u64::MAX;
-        let (bus, engine) = (Bus::start(config), engine());
-        let sets: Vec<arqon_policy::Bindings> =
-            [1, 2].map(|n| Arc::from([bind(&engine, &digit(n), &[EventKind::Publish])])).into();
+        let (bus, engine) = (Bus::start(unlimited()), engine());
+        let set = |n: usize| -> arqon_policy::Bindings {
+            Arc::from([bind(&engine, &stamps(FIRST + n), &[EventKind::Publish])])
+        };
+        let sets: Vec<_> = (0..=EXCHANGES).map(set).collect();
         bus.control.exchange_policies(Arc::clone(&sets[0]));
-        let mut ada = bus.client("ada", Encoding::Json).await;
         let mut bob = bus.client("bob", Encoding::Json).await;
         bob.subscribe("chat", &SubscribeOptions::default()).await.expect("a member");
-        let (mut counts, heard_so_far) = ([0, 0], Cell::new(0));
+        #[expect(clippy::disallowed_methods, reason = "the rate is told, and nothing depends on it")]
+        let began = std::time::Instant::now();
+        let (in_force, turns, heard_so_far) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let sent_under: RefCell<Vec<Vec<usize>>> = RefCell::new(vec![Vec::new(); VOICES]);
         let ears = async {
+            let (mut next, mut last) = ([0; VOICES], [0; VOICES]);
             for n in 1..=MESSAGES {
-                match heard(&mut bob).await.as_str() {
-                    "1" => counts[0] += 1,
-                    "2" => counts[1] += 1,
-                    other => panic!("not judged: {other}"),
-                }
+                let text = heard(&mut bob).await;
+                let number = |from: usize, to: usize| text[from..to].parse::<usize>().expect("a number");
+                assert_ne!(&text[1..5], "----", "judged by nobody");
+                let (version, voice, seq) = (number(1, 5) - FIRST, number(5, 6), number(6, 11));
+                assert_eq!(seq, next[voice], "lost, doubled or out of order");
+                let sent_under = sent_under.borrow()[voice][seq];
+                assert!((sent_under..=in_force.get()).contains(&version), "judged by a set not in force");
+                assert!(version >= last[voice], "what was exchanged came back");
+                (next[voice], last[voice]) = (seq + 1, version);
                 heard_so_far.set(n);
             }
         };
-        let voice = async {
-            for n in 0..MESSAGES {
-                if n % EVERY == 0 {
-                    bus.control.exchange_policies(Arc::clone(&sets[n / EVERY % 2]));
+        let voice = async |voice: usize| {
+            let mut client = bus.client(&format!("ada{voice}"), Encoding::Json).await;
+            for turn in 0..TURNS {
+                turns.set(turns.get() + 1);
+                in_force.set(turns.get() * EXCHANGES / (VOICES * TURNS));
+                bus.control.exchange_policies(Arc::clone(&sets[in_force.get()]));
+                let texts: Vec<String> =
+                    (0..AT_ONCE).map(|n| format!("\"----{voice}{:05}\"", turn * AT_ONCE + n)).collect();
+                let command = |text| PublishOptions::default().command("chat", Payload::Json(text));
+                let commands: Vec<_> = texts.iter().map(|text| command(text.as_bytes())).collect();
+                sent_under.borrow_mut()[voice].extend([in_force.get(); AT_ONCE]);
+                client.send_batch(&commands).await.expect("it is sent");
+                for _ in 0..AT_ONCE {
+                    let Event::Reply(frame) = client.next().await else { panic!("no answer") };
+                    assert!(!matches!(frame.view().body, ServerBody::Error(_)), "{:?}", frame.view());
                 }
-                let command = PublishOptions::default().command("chat", Payload::Json(b"[\"as it was\"]"));
-                ada.send_unanswered(&command).await.expect("it is sent");
                 // A reader that is left behind would be closed as a slow consumer, which is not what this is about.
-                while n - heard_so_far.get() > 200 {
+                while turns.get() * AT_ONCE - heard_so_far.get() > 200 {
                     tokio::task::yield_now().await;
                 }
             }
         };
-        tokio::join!(ears, voice);
-        assert_eq!(counts.iter().sum::<usize>(), MESSAGES);
-        assert!(counts.iter().all(|count| *count > MESSAGES / 4), "{counts:?}");
+        tokio::join!(ears, voice(0), voice(1), voice(2), voice(3));
+        assert_eq!((in_force.get(), heard_so_far.get()), (EXCHANGES, MESSAGES));
+        let per_s = MESSAGES as f64 / began.elapsed().as_secs_f64();
+        println!("{MESSAGES} messages, {EXCHANGES} exchanges, {per_s:.0} messages/s");
     })
     .await;
 }
