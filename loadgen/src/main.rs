@@ -14,6 +14,7 @@ mod compare;
 mod crew;
 mod crowd;
 mod entry;
+mod exchange;
 mod job;
 mod ledger;
 mod mem;
@@ -131,6 +132,8 @@ enum Role {
     Peers(peers::Peers),
     /// Says what one tenant feels of another that does far more than it may.
     Neighbours(neighbours::Neighbours),
+    /// Exchanges a policy again and again under load, and says whether each publication was judged by exactly one version.
+    Exchange(exchange::Exchange),
     /// The Shield that is measured; the generator starts it by itself.
     #[command(hide = true)]
     Serve,
@@ -152,6 +155,10 @@ fn main() -> Result<ExitCode> {
         Some(Role::Peers(peers)) => peers::run(peers)?,
         Some(Role::Neighbours(neighbours)) => {
             let passed = block_on(async |_| neighbours::run(neighbours).await)?;
+            return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Some(Role::Exchange(exchange)) => {
+            let passed = block_on(async |_| exchange::run(exchange).await)?;
             return Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Some(Role::Compare { first, second }) => compare::compare(first, second)?,
