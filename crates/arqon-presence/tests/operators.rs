@@ -127,6 +127,30 @@ fn without_a_brain_nothing_is_asked_and_with_a_dead_one_nothing_is_known() {
 }
 
 #[test]
+fn an_answer_that_a_newer_brain_gives_is_internal() {
+    let now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
+    let mut agent = Agent::new(AgentConfig::new(shield(0), 1), now);
+    agent.link(true, now);
+    let hear = |agent: &mut Agent, body: Body| {
+        let control =
+            pb::Control { from: "brain-0".to_owned(), instance: 1, incarnation: 0, body: Some(body) };
+        agent.receive("_arqon.shield.shield-0", &control.encode_to_vec(), now);
+    };
+    let (instance, incarnation) = (1, agent.incarnation());
+    hear(&mut agent, pb::Welcome { instance, incarnation, accepted: true, answers: incarnation }.into());
+    for (error, result) in [(9_999, None), (0, None)] {
+        let id = agent.ask(pb::AskShields {}.into(), now).expect("a Brain that can be asked");
+        hear(&mut agent, pb::Answer { instance, id, error, message: String::new(), result }.into());
+        let answered = std::iter::from_fn(|| agent.poll()).find_map(|output| match output {
+            AgentOutput::Answered { id: of, result } if of == id => Some(result),
+            _ => None,
+        });
+        let error = answered.expect("an answer").expect_err("of a form that is not known");
+        assert_eq!(error.code, ErrorCode::Internal);
+    }
+}
+
+#[test]
 fn a_revocation_reaches_all_and_outlives_every_brain() {
     let mut world = World::settled(5, 2, 2);
     assert!(world.agents[&0].synced && world.agents[&1].synced);

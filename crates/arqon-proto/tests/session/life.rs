@@ -79,6 +79,12 @@ fn a_policy_may_refuse_the_connect() {
     pair.client_sends(1, connect(Some("alice")));
     assert!(matches!(pair.host.told[0], Told::Error { id: 1, code: ErrorCode::PolicyDenied, .. }));
     pair.assert_closed_with(CloseCode::Unauthorized);
+
+    let mut pair = Pair::upgraded(limits());
+    pair.host.verdict = Verdict::Deny { code: 8, reason: "suspended".into(), retry_after_ms: Some(1_000) };
+    pair.client_sends(1, connect(Some("alice")));
+    assert!(matches!(pair.host.told[0], Told::Error { id: 1, code: ErrorCode::PolicyUnavailable, .. }));
+    pair.assert_closed_with(CloseCode::Internal);
 }
 
 #[test]
