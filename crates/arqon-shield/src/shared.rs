@@ -15,6 +15,7 @@ use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{RateReached, Spend};
 use arqon_proto::time::Now;
 use arqon_proto::ws::FrameLimits;
+use http::header::HeaderName;
 use tokio::sync::Notify;
 
 use crate::admin::{Check, Status};
@@ -26,7 +27,7 @@ use crate::env::Clock;
 use crate::metrics::{ConnectResult, Metrics};
 use crate::parts;
 use crate::safety::{Deployed, Policies};
-use crate::tenants::{Rate, RoomPlace, TenantUse, Tenants, UserUse};
+use crate::tenants::{Rate, RoomPlace, TenantUse, Tenants, UserPlace};
 
 /// One Shield's common ground.
 pub(crate) struct Shared {
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) policies: Policies,
     /// Whether a policy asks for the claims of tokens.
     pub(crate) keeps_claims: bool,
+    /// Headers of upgrades that a policy asks for.
+    pub(crate) kept_headers: Vec<HeaderName>,
     /// What has to be written down.
     pub(crate) audit: Audit,
     /// Told when a Brain orders a drain.
@@ -137,6 +140,7 @@ impl Shared {
             silent_since_ms: AtomicU64::new(HEARD),
             policies: Policies::default(),
             keeps_claims: config.policies.iter().any(|policy| policy.claims),
+            kept_headers: config.kept_headers(),
             audit: Audit::default(),
             drain_ordered: Notify::new(),
             conflict: AtomicBool::new(false),
@@ -230,7 +234,7 @@ impl Shared {
         }
         one.connections += 1;
         self.sockets.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { shared: Arc::clone(self), address, tenant: None, user: None })
+        Ok(Permit { shared: Arc::clone(self), address, tenant: None })
     }
 }
 
@@ -247,34 +251,33 @@ pub(crate) struct Permit {
     address: Ipv6Addr,
     /// Of a connection that has shown a token.
     tenant: Option<Arc<TenantUse>>,
-    /// Where users have limits.
-    user: Option<Arc<UserUse>>,
 }
 
 impl Permit {
-    /// Counts the connection towards its tenant and user.
-    pub(crate) fn belongs_to(&mut self, identity: &Identity, now: Now) -> Result<(), LimitReached> {
+    /// Counts the connection towards its tenant and, where users have limits, its user.
+    pub(crate) fn belongs_to(
+        &mut self,
+        identity: &Identity,
+        now: Now,
+    ) -> Result<Option<UserPlace>, LimitReached> {
         let Identity { tenant, user, .. } = identity;
         let limits = &self.shared.config.limits;
         let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
         // What was taken for the tenant is given back by whoever drops the permit.
         self.tenant = Some(counts.tenants.enter(tenant, limits, now)?);
-        self.user = counts.tenants.enter_user(tenant, user, limits, now)?;
-        Ok(())
+        counts.tenants.enter_user(tenant, user, limits, now)
     }
 
-    /// Takes from what the clients of its tenant share, if it has shown a token.
-    pub(crate) fn spend(&self, spend: Spend, now: Now) -> Result<(), RateReached> {
+    /// Takes from what the clients of its user and tenant share, if it has shown a token.
+    pub(crate) fn spend(&self, spend: Spend, user: Option<&UserPlace>, now: Now) -> Result<(), RateReached> {
         let Some(tenant) = &self.tenant else { return Ok(()) };
-        let take = |rate, cost| tenant.take(rate, cost, &self.shared.config.limits, now);
+        let limits = &self.shared.config.limits;
+        let take = |rate, cost| tenant.take(rate, cost, limits, now);
         let spent = match spend {
-            Spend::Publish { bytes } => {
-                let of_user =
-                    self.user.as_ref().map_or(Ok(()), |user| user.publish(&self.shared.config.limits, now));
-                of_user
-                    .and_then(|()| take(Rate::Publishes, 1))
-                    .and_then(|()| take(Rate::PublishBytes, bytes as u64))
-            }
+            Spend::Publish { bytes } => user
+                .map_or(Ok(()), |user| user.publish(limits, now))
+                .and_then(|()| take(Rate::Publishes, 1))
+                .and_then(|()| take(Rate::PublishBytes, bytes as u64)),
             Spend::Presence => take(Rate::Presence, 1),
         };
         spent.map_err(|LimitReached { name, value, retry_after_ms }| RateReached {
@@ -301,9 +304,6 @@ impl Drop for Permit {
             && !planted::is(Bug::LeakPermit)
         {
             Tenants::leave(tenant);
-        }
-        if let Some(user) = &self.user {
-            user.leave();
         }
         self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
     }

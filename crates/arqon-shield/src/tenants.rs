@@ -82,8 +82,7 @@ impl TenantUse {
 
 /// One user of a tenant, where users have limits.
 #[derive(Debug, Default)]
-pub(crate) struct UserUse {
-    /// Changed only by who holds the table.
+struct UserUse {
     connections: AtomicUsize,
     publishes: SharedBucket,
 }
@@ -93,7 +92,7 @@ impl UserUse {
     ///
     /// # Errors
     /// The limit, and when there is enough again.
-    pub(crate) fn publish(&self, limits: &Limits, now: Now) -> Result<(), LimitReached> {
+    fn publish(&self, limits: &Limits, now: Now) -> Result<(), LimitReached> {
         let value = u64::from(limits.user_publish_rate_per_s);
         if value == 0 {
             return Ok(());
@@ -106,10 +105,25 @@ impl UserUse {
     fn is_idle(&self, now: Now) -> bool {
         self.connections.load(Ordering::Relaxed) == 0 && self.publishes.is_full(now)
     }
+}
 
-    /// Counts a connection out.
-    pub(crate) fn leave(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+/// A connection's place among those of its user; dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct UserPlace(Arc<UserUse>);
+
+impl UserPlace {
+    /// See [`UserUse::publish`].
+    ///
+    /// # Errors
+    /// The limit.
+    pub(crate) fn publish(&self, limits: &Limits, now: Now) -> Result<(), LimitReached> {
+        self.0.publish(limits, now)
+    }
+}
+
+impl Drop for UserPlace {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -201,7 +215,7 @@ impl Tenants {
         user: &User,
         limits: &Limits,
         now: Now,
-    ) -> Result<Option<Arc<UserUse>>, LimitReached> {
+    ) -> Result<Option<UserPlace>, LimitReached> {
         let max = limits.connections_per_user_max;
         if max == 0 && limits.user_publish_rate_per_s == 0 {
             return Ok(None);
@@ -214,8 +228,9 @@ impl Tenants {
         if max > 0 && one.connections.load(Ordering::Relaxed) >= max as usize {
             return Err(LimitReached::count("connections_per_user_max", max));
         }
+        // Only who holds the table comes in.
         one.connections.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Arc::clone(one)))
+        Ok(Some(UserPlace(Arc::clone(one))))
     }
 
     /// Counts a connection out.
@@ -312,7 +327,7 @@ mod tests {
         let refused = again.publish(&limits, at(0)).expect_err("together one too many");
         assert_eq!((refused.name, refused.retry_after_ms), ("user_publish_rate_per_s", Some(334)));
         bob.publish(&limits, at(0)).expect("another user");
-        ann.leave();
+        drop(ann);
         enter(0, "ann").expect("there is a place again");
         let none = Limits::default();
         assert!(tenants.enter_user(&tenant(0), &user("ann"), &none, at(0)).expect("no limit").is_none());

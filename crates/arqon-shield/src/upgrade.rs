@@ -31,6 +31,7 @@ use tower::ServiceExt as _;
 use crate::door::{Admission, Arrival, forwarded_for};
 use crate::env::Stream;
 use crate::metrics::{ConnectResult, Counter};
+use crate::safety::headers::Kept;
 use crate::shard::{Accepted, Shard};
 use crate::shared::{LimitReached, Permit, Shared};
 
@@ -210,7 +211,8 @@ impl FrontDoor {
         if let Some(name) = offer.echo {
             out.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
         }
-        Ok((Accepted { encoding: offer.encoding, token, permit }, response))
+        let headers = Kept::of(headers, &self.shared.kept_headers);
+        Ok((Accepted { encoding: offer.encoding, token, permit, headers }, response))
     }
 
     fn permit(&self, headers: &HeaderMap) -> Result<Permit, Refusal> {

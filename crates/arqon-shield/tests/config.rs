@@ -192,6 +192,29 @@ fn impossible_combinations_name_both_values() {
 }
 
 #[test]
+fn what_a_policy_or_a_token_cannot_have_is_refused() {
+    for (text, expected) in [
+        (
+            "[auth]\nrevocations_max_age = \"5s\"\n",
+            "config.toml:2:23: auth.revocations_max_age is 5s but presence.lease is 6s",
+        ),
+        (
+            "[policy]\nheaders = [\"Authorization\"]\n",
+            "policy.headers.0 is \"Authorization\": it carries tokens",
+        ),
+        ("[policy]\nheaders = [\"a b\"]\n", "policy.headers.0 is \"a b\": expected the name of a header"),
+        (
+            "[shield]\nshards = 4\n[policy]\ninstances_max = 11\n[[policies]]\nname = \"a\"\nfile = \"a\"\n\
+             [[policies]]\nname = \"b\"\nfile = \"b\"\ntenant = \"acme\"\n",
+            "config.toml:4:17: policy.instances_max is 11 but the policies of one tenant need 12",
+        ),
+    ] {
+        let complaint = complaint(text);
+        assert!(complaint.contains(expected), "{text}\n{complaint}\n{expected}");
+    }
+}
+
+#[test]
 fn what_belongs_to_nats_is_refused_where_it_cannot_work() {
     let nats = "[spine]\nkind = \"nats\"\nservers = [\"nats://a:1\"]\n";
     for (text, wanted) in [

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arqon_policy::{EventKind, Isolation, Mode};
 use arqon_proto::grant::Pattern;
 use arqon_proto::id::Tenant;
+use http::header::{self, HeaderName};
 use serde::{Deserialize, Serialize};
 
 use super::Config;
@@ -26,6 +27,8 @@ section! {
         deadline: Duration = Duration::from_millis(20),
         /// Memory of one instance of a module. Default "4MiB".
         memory_max: ByteSize = ByteSize::mib(4),
+        /// Headers of the upgrade request that policies with `headers = true` see, such as ["user-agent"]. Default []. They are kept with the connection.
+        headers: Vec<String> = Vec::new(),
         /// Instances that exist at once: one for each policy, tenant that was heard of lately, and shard. Default 1024. Each reserves 4 GiB of
         /// addresses, and no memory. Those of tenants that are quiet are given back when there is no place.
         instances_max: u32 = 1_024,
@@ -65,6 +68,9 @@ pub struct PolicyRule {
     /// Whether it sees the claims of the token.
     #[serde(default)]
     pub claims: bool,
+    /// Whether it sees the headers of the upgrade that `policy.headers` names.
+    #[serde(default)]
+    pub headers: bool,
     /// Whether the Shield does not start without it.
     #[serde(default = "yes")]
     pub required: bool,
@@ -178,12 +184,29 @@ impl PolicyRule {
                 text: "Whether it sees the claims of the token, which are kept for it. Default false.\n",
             },
             Key {
+                name: "headers",
+                text: "Whether it sees the headers of the upgrade request that policy.headers names. Default false.\n",
+            },
+            Key {
                 name: "required",
                 text: "Whether the Shield does not start if the module is missing or no good. Default true. With false it starts without the\n\
                        policy, and says that it is degraded.\n",
             },
         ],
     };
+}
+
+/// Where clients put their tokens.
+const TOKENS_IN: [HeaderName; 2] = [header::AUTHORIZATION, header::SEC_WEBSOCKET_PROTOCOL];
+
+impl Config {
+    /// Headers of upgrades that a policy asks for.
+    pub(crate) fn kept_headers(&self) -> Vec<HeaderName> {
+        let asked = self.policies.iter().any(|policy| policy.headers);
+        let names = self.policy.headers.iter().filter(|_| asked);
+        // What is no name is refused when the file is read.
+        names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect()
+    }
 }
 
 /// Every entry that cannot work: its key, and what is wrong with it.
@@ -202,6 +225,19 @@ pub(super) fn impossible(config: &Config) -> Vec<(String, String)> {
             config.policy.instances_max
         );
         problems.push(("policy.instances_max".to_owned(), message));
+    }
+    for (i, name) in config.policy.headers.iter().enumerate() {
+        let at = format!("policy.headers.{i}");
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(known) if TOKENS_IN.contains(&known) => {
+                problems.push((
+                    at.clone(),
+                    format!("{at} is {name:?}: it carries tokens, which are for nobody to see"),
+                ));
+            }
+            Ok(_) => {}
+            Err(_) => problems.push((at.clone(), format!("{at} is {name:?}: expected the name of a header"))),
+        }
     }
     for (i, policy) in policies.iter().enumerate() {
         let at = format!("policies.{i}.name");

@@ -149,7 +149,7 @@ impl Loader {
             kinds: rule.on.iter().map(|kind| (*kind).into()).collect(),
             mode: rule.mode.into(),
             isolation: rule.isolation.into(),
-            asks: Asks { claims: rule.claims, headers: false },
+            asks: Asks { claims: rule.claims, headers: rule.headers },
             limits: self.limits(),
         }
     }

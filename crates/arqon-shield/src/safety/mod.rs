@@ -5,13 +5,14 @@
 
 pub(crate) mod deployed;
 pub(crate) mod files;
+pub(crate) mod headers;
 pub(crate) mod keeper;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arqon_policy::{
-    Binding, BreakerLimits, CODES, Event, EventKind, Judge, JudgeLimits, Level, Mode, Outcome, Step,
+    Binding, BreakerLimits, CODES, Event, EventKind, Header, Judge, JudgeLimits, Level, Mode, Outcome, Step,
     Verdict as Answer,
 };
 use arqon_presence::settings::RUNNING_MAX;
@@ -20,11 +21,13 @@ use arqon_proto::message::Payload;
 use arqon_proto::planted::{self, Bug};
 use arqon_proto::session::{PolicyAction, PolicyEvent, Verdict};
 use arqon_proto::time::Now;
+use smallvec::SmallVec;
 
 pub use arqon_policy::Bindings;
 pub(crate) use deployed::Deployed;
 pub use deployed::Releases;
 pub use files::{Loaded, Loader, PolicyError, load};
+use headers::Kept;
 
 use crate::audit::Audit;
 use crate::config::PolicyTable;
@@ -88,6 +91,7 @@ impl Safety {
         &mut self,
         policies: &Policies,
         event: &PolicyEvent<'_>,
+        headers: Option<&Kept>,
         now: Now,
         metrics: &ShardMetrics,
         audit: &Audit,
@@ -103,7 +107,8 @@ impl Safety {
         if self.judge.is_idle() {
             return Verdict::Allow;
         }
-        let event = seen(event);
+        let headers: SmallVec<[Header<'_>; 4]> = headers.into_iter().flat_map(Kept::iter).collect();
+        let event = Event { headers: &headers, ..seen(event) };
         match self.judge.judge(&event, now, &mut |step| tell(step, &event, metrics, audit, now)) {
             Outcome::Allow => Verdict::Allow,
             Outcome::Replace(_) if planted::is(Bug::ReplacedAsItWas) => Verdict::Allow,

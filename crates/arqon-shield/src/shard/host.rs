@@ -159,10 +159,11 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     }
 
     fn admit(&mut self, identity: &Identity) -> Result<SessionId, Refusal> {
-        self.io.permit.belongs_to(identity, self.now).map_err(|limit| Refusal {
+        let user = self.io.permit.belongs_to(identity, self.now).map_err(|limit| Refusal {
             code: CloseCode::ConnectionLimit,
             message: Cow::Owned(limit.to_string()),
         })?;
+        self.io.belongs_to(user);
         let (high, low) = (self.state.entropy.next_u64(), self.state.entropy.next_u64());
         let session = SessionId(u128::from(high) << 64 | u128::from(low));
         self.session = Some(session);
@@ -201,12 +202,12 @@ impl<S: Stream> Host for ConnHost<'_, S> {
     }
 
     fn spend(&mut self, spend: Spend) -> Result<(), RateReached> {
-        self.io.permit.spend(spend, self.now)
+        self.io.permit.spend(spend, self.io.user(), self.now)
     }
 
     fn judge(&mut self, event: &PolicyEvent<'_>) -> Verdict {
         let State { safety, shared, metrics, .. } = &mut *self.state;
-        safety.judge(&shared.policies, event, self.now, metrics, &shared.audit)
+        safety.judge(&shared.policies, event, self.io.headers(), self.now, metrics, &shared.audit)
     }
 
     fn took(&mut self, command: &CommandBody<'_>, denied: Option<&Denied<'_>>) {

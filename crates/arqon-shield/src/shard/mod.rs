@@ -46,6 +46,7 @@ use crate::env::{Entropy, Stream};
 use crate::hub::message::{Outbox, ShardIndex, ToHub};
 use crate::metrics::{Counter, Gauge};
 use crate::safety::Safety;
+use crate::safety::headers::Kept;
 use crate::shared::{Permit, Shared};
 use crate::slab::{Key, Slab};
 
@@ -85,6 +86,8 @@ pub(crate) struct Accepted {
     pub(crate) encoding: Encoding,
     pub(crate) token: Option<String>,
     pub(crate) permit: Permit,
+    /// Those that a policy asks for.
+    pub(crate) headers: Option<Kept>,
 }
 
 /// Bytes read at once; every connection of a shard shares the buffer.
@@ -140,7 +143,10 @@ impl<S: Stream> Shard<S> {
         let now = inner.state.shared.now();
         let session = Session::new(accepted.encoding, now, &inner.state.shared.session_limits);
         let key = inner.conns.insert_with(|key| {
-            let io = ConnIo::new(stream, self.ready.waker(key), accepted.permit);
+            let mut io = ConnIo::new(stream, self.ready.waker(key), accepted.permit);
+            if accepted.headers.is_some() {
+                io.rest.get_or_insert_default().headers = accepted.headers;
+            }
             Conn { session, io }
         });
         inner.input(key, Input::Open { token: accepted.token.as_deref() }, now);

@@ -1,9 +1,11 @@
 //! What few connections have: an idle one pays a pointer for it.
 
 use super::conn::ConnIo;
+use crate::safety::headers::Kept;
 use crate::slab::Key;
+use crate::tenants::UserPlace;
 
-/// What few connections have, and none for long.
+/// What few connections have, and hardly any for long.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     /// An unfinished frame.
@@ -12,9 +14,30 @@ pub(crate) struct Rest {
     pub(crate) dropped: Vec<(Key, u64)>,
     /// While it is closed and lingers.
     pub(crate) linger_until_ms: u64,
+    /// Among the connections of its user, where users have limits; it stays, too.
+    pub(crate) user: Option<UserPlace>,
+    /// Of its upgrade, where a policy asks for them; these stay.
+    pub(crate) headers: Option<Kept>,
 }
 
 impl<S> ConnIo<S> {
+    /// The headers of its upgrade that policies ask for.
+    pub(crate) fn headers(&self) -> Option<&Kept> {
+        self.rest.as_ref()?.headers.as_ref()
+    }
+
+    /// Its place among the connections of its user.
+    pub(crate) fn user(&self) -> Option<&UserPlace> {
+        self.rest.as_ref()?.user.as_ref()
+    }
+
+    /// Keeps a place, if there is one.
+    pub(crate) fn belongs_to(&mut self, user: Option<UserPlace>) {
+        if user.is_some() {
+            self.rest.get_or_insert_default().user = user;
+        }
+    }
+
     /// Takes the unfinished frame.
     pub(crate) fn take_partial(&mut self) -> Vec<u8> {
         self.rest.as_mut().map(|rest| std::mem::take(&mut rest.partial)).unwrap_or_default()
@@ -31,7 +54,8 @@ impl<S> ConnIo<S> {
             self.rest.get_or_insert_default().partial = partial;
         } else if let Some(rest) = &mut self.rest {
             rest.partial = partial;
-            if rest.dropped.is_empty() && rest.linger_until_ms == 0 {
+            let stays = rest.headers.is_some() || rest.user.is_some();
+            if rest.dropped.is_empty() && rest.linger_until_ms == 0 && !stays {
                 self.rest = None;
             }
         }

@@ -18,7 +18,7 @@ async fn who_comes_in_while_the_shard_drains_is_sent_on_at_once() {
     let (to_hub, _inbox) = mpsc::channel(1);
     let shared = Shared::for_tests();
     let shard = Shard::new(0, Arc::clone(&shared), to_hub, Box::new(SystemEntropy));
-    let accepted = Accepted { encoding: Encoding::Json, token: None, permit: shared.permit() };
+    let accepted = Accepted { encoding: Encoding::Json, token: None, permit: shared.permit(), headers: None };
     shared.draining.store(true, Ordering::Relaxed);
     let (near, _far) = tokio::io::duplex(1 << 10);
     let attach = async { shard.attach(near, accepted, &mut []) };

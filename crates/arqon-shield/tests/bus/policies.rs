@@ -100,6 +100,31 @@ fn refused(result: Result<(), RequestError>) -> (ErrorCode, String, Option<u64>)
 }
 
 #[tokio::test(start_paused = true)]
+async fn headers_of_the_upgrade_are_seen_by_who_asks_for_them() {
+    in_local_set(async {
+        let text = "[policy]\nheaders = [\"host\"]\n[[policies]]\nname = \"one\"\nfile = \"one.wat\"\nheaders = true\n";
+        let policies = Config::parse(text, "config.toml").expect("a good config");
+        let bus = Bus::start(Config { policies: policies.policies, policy: policies.policy, ..config() });
+        let engine = engine();
+        // Denies what comes with headers: their length is the tenth of the numbers behind the first 16 bytes.
+        let judge = format!("(if (result i64) (i32.load (i32.const 1076)) (then {DENY}) (else {ALLOW}))");
+        let asked = |headers| {
+            let asks = Asks { headers, ..Asks::default() };
+            Arc::from([Binding { asks, ..bind(&engine, &judge, &[EventKind::Publish]) }])
+        };
+        let mut ada = bus.client("ada", Encoding::Json).await;
+        bus.control.exchange_policies(asked(false));
+        publish(&mut ada, b"1").await.expect("it sees none");
+        bus.control.exchange_policies(asked(true));
+        assert_eq!(refused(publish(&mut ada, b"1").await).0, ErrorCode::PolicyDenied);
+        // A message in two reads: what is kept of an unfinished frame is another matter.
+        assert_eq!(refused(publish(&mut ada, &vec![b'1'; 40_000]).await).0, ErrorCode::PolicyDenied);
+        assert_eq!(refused(publish(&mut ada, b"1").await).0, ErrorCode::PolicyDenied);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_publication_is_refused_or_replaced_for_everybody() {
     in_local_set(async {
         let (bus, engine) = (Bus::start(config()), engine());
