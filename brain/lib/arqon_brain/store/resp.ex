@@ -94,10 +94,11 @@ defmodule ArqonBrain.Store.Resp do
       {:ok, reply, rest} ->
         replies(socket, left - 1, rest, [reply | done], until)
 
-      :more ->
+      # All that is known to be missing at once: each look at a reply begins at its first byte.
+      {:more, missing} ->
         wait = max(until - System.monotonic_time(:millisecond), 0)
 
-        with {:ok, bytes} <- tcp(:gen_tcp.recv(socket, 0, wait)),
+        with {:ok, bytes} <- tcp(:gen_tcp.recv(socket, missing, wait)),
              do: replies(socket, left, buffer <> bytes, done, until)
 
       {:error, reason} ->
@@ -118,12 +119,13 @@ defmodule ArqonBrain.Store.Resp do
     ["*#{length(words)}\r\n", parts]
   end
 
-  @doc "The first reply of some bytes, or `:more` if it is not all there."
-  @spec decode(binary) :: {:ok, reply, rest :: binary} | :more | {:error, binary}
+  @doc "The first reply of some bytes, or how many are missing for sure if it is not all there; 0 if that cannot be told."
+  @spec decode(binary) ::
+          {:ok, reply, rest :: binary} | {:more, non_neg_integer} | {:error, binary}
   def decode(bytes) do
     decode(bytes, 0)
   catch
-    :more -> :more
+    {:more, missing} -> {:more, missing}
     {:error, reason} -> {:error, reason}
   end
 
@@ -143,7 +145,8 @@ defmodule ArqonBrain.Store.Resp do
 
   defp bulk(-1, rest), do: {:ok, nil, rest}
 
-  defp bulk(size, rest) when size in 0..@bulk_max and byte_size(rest) < size + 2, do: throw(:more)
+  defp bulk(size, rest) when size in 0..@bulk_max and byte_size(rest) < size + 2,
+    do: throw({:more, size + 2 - byte_size(rest)})
 
   defp bulk(size, rest) when size in 0..@bulk_max do
     case :erlang.split_binary(rest, size) do
@@ -175,7 +178,7 @@ defmodule ArqonBrain.Store.Resp do
         {line, rest}
 
       :nomatch when byte_size(bytes) < @line_max ->
-        throw(:more)
+        throw({:more, 0})
 
       :nomatch ->
         throw({:error, "a reply with a line that does not end"})
