@@ -2,6 +2,8 @@ defmodule ArqonBrain.DeployTest do
   @moduledoc "Modules of policies between Shields and this Brain."
   use ArqonBrain.BrainCase, async: false
 
+  alias ArqonBrain.Directory.{Machine, State}
+  alias ArqonBrain.LeaseTable
   alias ArqonBrain.Wire.Message
 
   setup do
@@ -49,6 +51,24 @@ defmodule ArqonBrain.DeployTest do
     say("s2", {:want, %{to: "brain-0", module: "short", offset: 0}})
     say("s2", {:part, %{module: "short", offset: 0, data: "x"}})
     assert told() == []
+  end
+
+  test "what was written down of a module is written again" do
+    table = %LeaseTable{lease: @lease, grace: @grace, permanent_down: 600_000, max: 1}
+    now = %{mono_ms: 0, wall_ms: 1_700_000_000_000}
+    options = [name: "brain-0", shards: 1, table: table, sync: 10_000, version: "1"]
+    settings = %{version: 1, rooms: [], policies: [deployed("words", [release("x")])]}
+
+    state = Machine.new(options, now) |> Machine.restore([], settings, now)
+    state = Machine.stored_module(state, hash("x"), "other", now)
+    {outputs, state} = State.take(state)
+    assert {:read_modules, [hash("x")]} in outputs
+    refute List.keymember?(outputs, :write_module, 0)
+
+    # It was to run out, or is in no Valkey any more when the next one is reached.
+    {outputs, state} = state |> Machine.stored_module(hash("x"), "x", now) |> State.take()
+    assert outputs == [{:write_module, hash("x"), "x"}]
+    assert {[], _state} = state |> Machine.stored_module(hash("x"), "x", now) |> State.take()
   end
 
   test "settings that break a bound of policies are refused" do

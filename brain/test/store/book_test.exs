@@ -133,6 +133,13 @@ defmodule ArqonBrain.Store.BookTest do
     assert commands == [["HSET", "p:settings", new_rank, new]]
   end
 
+  test "a module that is named again before anything was written does not run out" do
+    book = Book.put_module(Book.new("p"), <<1>>, "one")
+    book = book |> Book.drop_modules([<<1>>]) |> Book.put_module(<<1>>, "one")
+    assert {[["HSET" | _], ["PERSIST", "p:module:01"]], book} = commands(book)
+    assert {[], _book} = commands(book)
+  end
+
   test "modules are written one in a batch, again after Valkey was away, and in pieces" do
     small = Book.put_module(Book.new("p"), <<1>>, "one")
 

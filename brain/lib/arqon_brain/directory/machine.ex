@@ -287,11 +287,13 @@ defmodule ArqonBrain.Directory.Machine do
     |> settle(now)
   end
 
-  @doc "What an earlier Brain wrote down of a module."
+  @doc "What an earlier Brain wrote down of a module. It is written again, as it may have been about to run out."
   @spec stored_module(State.t(), binary, binary, Clock.now()) :: State.t()
   def stored_module(state, module, bytes, now) do
-    {_news?, modules} = Modules.stored(state.modules, module, bytes)
-    settle(%{state | modules: modules}, now)
+    {news?, modules} = Modules.stored(state.modules, module, bytes)
+    state = %{state | modules: modules}
+    state = if news?, do: out(state, {:write_module, module, bytes}), else: state
+    settle(state, now)
   end
 
   @doc "A shard starts with nothing: it is told what it must know, and the Shields are asked for what it has lost."

@@ -175,7 +175,9 @@ defmodule ArqonBrain.Store.Book do
   @spec put_module(t, binary, binary) :: t
   def put_module(book, module, bytes) do
     unwritten = [module | List.delete(book.unwritten, module)]
-    %{book | modules: Map.put(book.modules, module, bytes), unwritten: unwritten}
+    unnamed = List.delete(book.unnamed, module)
+    modules = Map.put(book.modules, module, bytes)
+    %{book | modules: modules, unwritten: unwritten, unnamed: unnamed}
   end
 
   @doc "Forgets modules that settings name no more."
