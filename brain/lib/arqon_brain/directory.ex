@@ -238,6 +238,17 @@ defmodule ArqonBrain.Directory do
     shell
   end
 
+  defp output({:nowhere, modules}, shell) do
+    names = Enum.map_join(modules, ", ", &Base.encode16(&1, case: :lower))
+
+    Logger.warning(
+      "no Shield and no Brain has these modules of policies, which settings name: #{names}; " <>
+        "they are asked for again, or deploy them again"
+    )
+
+    shell
+  end
+
   defp output({:count, metric, labels, n}, shell) do
     Metrics.count(metric, labels, n)
     shell

@@ -53,6 +53,20 @@ defmodule ArqonBrain.DeployTest do
     assert told() == []
   end
 
+  test "a module that nobody has is warned of once, and asked for again" do
+    log =
+      ExUnit.CaptureLog.capture_log(fn ->
+        told = set([deployed("words", [release("lost")])]) ++ pass(60_000, ["s1", "s2"])
+        wants = bodies(told, "_arqon.shield.s2", :want)
+        # In every round each holder has three turns.
+        assert length(wants) > 6
+        assert Enum.uniq(wants) == [%{to: "s2", module: hash("lost"), offset: 0}]
+      end)
+
+    name = Base.encode16(hash("lost"), case: :lower)
+    assert [_before, _after] = String.split(log, name)
+  end
+
   test "what was written down of a module is written again" do
     table = %LeaseTable{lease: @lease, grace: @grace, permanent_down: 600_000, max: 1}
     now = %{mono_ms: 0, wall_ms: 1_700_000_000_000}

@@ -10,6 +10,7 @@ defmodule ArqonBrain.HardeningTest do
         do: Process.whereis(Flow.name(address))
   end
 
+  @tag capture_log: true
   test "no message ends a process" do
     before = processes()
     say("shield-1", {:hello, %{}}, instance: 77, incarnation: 3)

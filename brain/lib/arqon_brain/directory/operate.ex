@@ -346,12 +346,18 @@ defmodule ArqonBrain.Directory.Operate do
 
     case Modules.ask(state.modules, up ++ [:brains], now.mono_ms) do
       {nil, modules} ->
-        %{state | modules: modules}
+        warn(%{state | modules: modules}, state.modules.rests)
 
       {holder, want, modules} ->
         publish(%{state | modules: modules}, subject(holder), {:want, want})
     end
   end
+
+  # With the first rest all have been asked for all; the others bring nothing new.
+  defp warn(%{modules: %{rests: 1} = modules} = state, 0),
+    do: out(state, {:nowhere, Modules.missing(modules)})
+
+  defp warn(state, _rests), do: state
 
   defp subject({:shield, shield}), do: Message.shield(shield)
   defp subject(:brains), do: Message.brains()

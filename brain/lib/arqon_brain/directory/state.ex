@@ -14,6 +14,7 @@ defmodule ArqonBrain.Directory.State do
           | {:write_module, hash :: binary, bytes :: binary}
           | {:drop_modules, [binary]}
           | {:read_modules, [binary]}
+          | {:nowhere, modules :: [binary]}
           | {:count, metric :: atom, labels :: keyword, n :: pos_integer}
   @type t :: %__MODULE__{}
 
