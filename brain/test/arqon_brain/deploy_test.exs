@@ -100,6 +100,8 @@ defmodule ArqonBrain.DeployTest do
           {many.(32), 0},
           {many.(33), 102},
           {[deployed("a", [release("x", module: <<0::248>>)])], 102},
+          {[deployed("a", [good, good])], 0},
+          {[deployed("a", [good]), deployed("b", [release("x", size: 2)])], 102},
           {[deployed("a", [release("x", size: 0)])], 102},
           {[deployed("a", [large])], 0},
           {[deployed("a", [release("x", size: 4 * 1024 * 1024 + 1)])], 102},

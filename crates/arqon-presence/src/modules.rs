@@ -182,11 +182,10 @@ impl Modules {
             return Err(fetch.refuse(holder));
         }
         fetch.bytes.extend_from_slice(&part.data);
-        // Who sent what the module cannot be has no turn at another offset, either.
-        fetch.tried.retain(|_, turns| *turns > TURNS);
         if (whole as u64) < fetch.size {
-            // The same one again: it has it.
+            // The same one again: it has it. Who sent what the module cannot be has no turn at another offset, either.
             fetch.asked = Some((holder, 0));
+            fetch.tried.retain(|_, turns| *turns > TURNS);
             return Ok(false);
         }
         if ModuleHash::of(&fetch.bytes) != module {

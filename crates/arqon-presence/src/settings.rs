@@ -1,6 +1,6 @@
 //! Settings: one document that all Shields and Brains hold alike. It says how rooms are treated, and which modules judge.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arqon_proto::generated::arqon::v1 as pb;
 use arqon_proto::grant::Pattern;
@@ -133,11 +133,13 @@ impl Settings {
 
     fn policies_fit(&self) -> bool {
         let names: BTreeSet<&str> = self.policies.iter().map(|deployed| &*deployed.name).collect();
-        let releases = self.policies.iter().flat_map(|deployed| &deployed.releases);
-        let bytes: u64 = releases.map(|release| release.size).sum();
-        self.policies.len() <= POLICIES_MAX
-            && names.len() == self.policies.len()
-            && bytes <= MODULES_BYTES_MAX
+        let releases = || self.policies.iter().flat_map(|deployed| &deployed.releases);
+        let bytes: u64 = releases().map(|release| release.size).sum();
+        let mut sizes = BTreeMap::new();
+        let one_size =
+            releases().all(|release| *sizes.entry(release.module).or_insert(release.size) == release.size);
+        let fit = self.policies.len() <= POLICIES_MAX && bytes <= MODULES_BYTES_MAX;
+        fit && names.len() == self.policies.len() && one_size
     }
 
     /// Two documents of one version are ordered by this, so that all choose the same.

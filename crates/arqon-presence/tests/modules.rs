@@ -4,6 +4,7 @@
 mod world;
 
 use arqon_presence::modules::ModuleHash;
+use arqon_proto::code::ErrorCode;
 use arqon_proto::generated::arqon::v1 as pb;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -92,6 +93,22 @@ fn a_brain_that_starts_has_old_releases_from_another_brain() {
     world.with_agent(0, |agent, now| agent.ask(set, now)).expect("there is a Brain");
     world.run(SOON);
     assert!(holds(&world, 0, &old), "the Brain that is left had it from the other");
+}
+
+#[test]
+fn a_module_has_one_size() {
+    let mut world = World::settled(4, 1, 1);
+    let bytes = module(0, 30_000);
+    let answer = |world: &mut World, set: pb::Settings| {
+        let set = pb::ask::Kind::Set(set);
+        let id = world.with_agent(0, |agent, now| agent.ask(set, now)).expect("there is a Brain");
+        world.run(SOON);
+        world.agents[&0].answers[&id].clone()
+    };
+    let mut two = settings(0, &[&bytes, &bytes]);
+    two.policies[0].releases[1].size += 1;
+    assert_eq!(answer(&mut world, two).expect_err("two sizes").code, ErrorCode::BadRequest);
+    answer(&mut world, settings(0, &[&bytes, &bytes])).expect("one size");
 }
 
 proptest! {

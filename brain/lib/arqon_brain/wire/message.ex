@@ -176,6 +176,8 @@ defmodule ArqonBrain.Wire.Message do
       policies == Enum.uniq_by(policies, & &1.name) and
       Enum.all?(policies, &(Names.tenant?(&1.name) and length(&1.releases) in 1..@releases_max)) and
       Enum.all?(releases, &release?/1) and
+      length(Enum.uniq_by(releases, & &1.module)) ==
+        length(Enum.uniq_by(releases, &{&1.module, &1.size})) and
       releases |> Enum.map(& &1.size) |> Enum.sum() <= @modules_bytes_max
   end
 

@@ -27,18 +27,18 @@ const MODULE: [u8; 32] = [0xab; 32];
 pub(super) fn modules() -> Vec<Vector> {
     let running = pb::Running { name: "words".to_owned(), module: MODULE.to_vec(), version: "2".to_owned() };
     let load = pb::Load { policies: vec![running], ..Default::default() };
-    let release = |size, version: &str, at_ms| pb::Release {
-        module: MODULE.to_vec(),
+    let release = |module: [u8; 32], size, version: &str, at_ms| pb::Release {
+        module: module.to_vec(),
         size,
         version: version.to_owned(),
         at_ms,
     };
-    let releases = vec![release(4 << 20, "2", 1_700_000_000_000), release(1, "", 0)];
+    let releases = vec![release(MODULE, 4 << 20, "2", 1_700_000_000_000), release([0xcd; 32], 1, "", 0)];
     let deployed = pb::Deployed { name: "words".to_owned(), releases };
     let settings = pb::Settings { version: 6, policies: vec![deployed], ..Default::default() };
     let hash = hex(&MODULE);
     let releases = json!([{"module": hash, "size": "4194304", "version": "2", "at_ms": "1700000000000"},
-        {"module": hash, "size": "1"}]);
+        {"module": hex(&[0xcd; 32]), "size": "1"}]);
     vec![
         (
             "heartbeat_of_policies",
