@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use arqon_scenario::Target;
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// Shields, clients, spine and presence in one deterministic world.
 #[derive(Debug, Parser)]
@@ -210,8 +211,9 @@ fn execute(command: Command) -> anyhow::Result<bool> {
     }
 }
 
-/// Everything, without wall time: that would differ between two runs.
+/// Everything, without wall time: that would differ between two runs, and so does what the compiler of policies tells of its own speed.
 fn trace_to_stdout() {
-    let trace = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    let all = EnvFilter::new("trace,wasmtime=off,cranelift=off,regalloc2=off");
+    let trace = tracing_subscriber::fmt().with_env_filter(all);
     trace.without_time().with_ansi(false).with_writer(std::io::stdout).init();
 }

@@ -75,6 +75,7 @@ pub(crate) const TEST: &[Step] = &[
         ..each(Each::FuzzTarget, "five seconds of fuzzing", &["sh", "-c", FUZZ, "{}", "5"])
     },
     step("the simulator repeats itself", &[SIM, "meta", "scenarios/smoke.toml"]),
+    step("the simulator repeats itself with policies", &[SIM, "meta", "scenarios/policy_exchange.toml"]),
     step("plans that failed once", &[SIM, "regressions"]),
     each(Each::Scenario, "20 seeds", &[SIM, "sweep", "{}", "--seeds", "0..20"]),
     step("the picture of a failed run in a browser", &[PYTHON, "-m", "pytest", "tests/picture"]),
