@@ -20,6 +20,7 @@ mod policy;
 mod presence;
 mod print;
 mod publish;
+mod rollout;
 mod runtime_file;
 mod scenario;
 mod settings;

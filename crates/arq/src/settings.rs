@@ -11,10 +11,8 @@ use crate::api::Api;
 use crate::cli::operate::{GetSettings, SetSettings};
 use crate::failure::{Exit, Failure};
 use crate::print::print_line;
+use crate::rollout::Rollout;
 use crate::runtime_file::RuntimeDir;
-
-/// Shields tell what they run with a heartbeat, every two seconds.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The file.
 #[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -65,8 +63,10 @@ pub(crate) async fn set(args: &SetSettings) -> Result<(), Failure> {
         None => api.get("/v1/settings").await?["version"].clone(),
     };
     let set = api.call("PUT", "/v1/settings", Some(&json!({ "version": version, "rooms": rooms }))).await?;
-    let rollout = roll_out(&api, &set["version"], args.wait).await?;
-    rollout.print(&set["version"], args.json)
+    let version = &set["version"];
+    let rollout = Rollout::wait(&api, args.wait, |shield| Some(runs(shield, version))).await?;
+    let document = args.json.then(|| json!({ "version": version }));
+    rollout.print(&format!("version {version}"), document, "`arq status`")
 }
 
 fn room_to_json(room: &Room) -> Result<Value, String> {
@@ -99,58 +99,9 @@ fn from_json(settings: &Value) -> File {
     File { version: settings["version"].as_u64(), rooms }
 }
 
-/// Which of the Shields that are up run the settings.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Rollout {
-    running: Vec<String>,
-    behind: Vec<String>,
-}
-
-impl Rollout {
-    fn of(shields: &Value, version: &Value) -> Self {
-        let mut rollout = Self::default();
-        for shield in
-            shields["shields"].as_array().into_iter().flatten().filter(|shield| shield["up"] == true)
-        {
-            let name = shield["shield"].as_str().unwrap_or_default().to_owned();
-            // A later version has replaced this one already.
-            let current = shield["load"]["settings"].as_u64() >= version.as_u64();
-            if current { rollout.running.push(name) } else { rollout.behind.push(name) }
-        }
-        rollout
-    }
-
-    fn print(&self, version: &Value, json: bool) -> Result<(), Failure> {
-        let Self { running, behind } = self;
-        if json {
-            let all = json!({ "version": version, "running": running, "behind": behind });
-            print_line(all.to_string().as_bytes())?;
-        } else {
-            print_line(format!("version {version} runs on: {}", running.join(", ")).as_bytes())?;
-        }
-        if behind.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::failed(format!("not yet on: {}; see `arq status`", behind.join(", "))))
-    }
-}
-
-/// Waits until every Shield that is up runs the version, for so long.
-async fn roll_out(api: &Api, version: &Value, wait: Duration) -> Result<Rollout, Failure> {
-    let mut last = Rollout::default();
-    let all = async {
-        loop {
-            last = Rollout::of(&api.get("/v1/shields").await?, version);
-            if last.behind.is_empty() {
-                return Ok::<(), Failure>(());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    match tokio::time::timeout(wait, all).await {
-        Ok(Err(failure)) => Err(failure),
-        Ok(Ok(())) | Err(_) => Ok(last),
-    }
+/// Whether a Shield runs the settings with this version, or those that have replaced them already.
+fn runs(shield: &Value, version: &Value) -> bool {
+    shield["load"]["settings"].as_u64() >= version.as_u64()
 }
 
 #[cfg(test)]
@@ -179,7 +130,7 @@ mod tests {
             shield("a", true, 7), shield("b", true, 8), shield("c", true, 6), shield("d", false, 6),
             {"shield": "e", "up": true, "load": null},
         ]});
-        let rollout = Rollout::of(&shields, &json!(7));
+        let rollout = Rollout::of(&shields, |shield| Some(runs(shield, &json!(7))));
         assert_eq!(
             (rollout.running, rollout.behind),
             (vec!["a".into(), "b".into()], vec!["c".into(), "e".into()])

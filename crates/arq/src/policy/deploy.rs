@@ -10,10 +10,9 @@ use crate::api::{Api, Content};
 use crate::cli::policy::{Deploy, ListPolicies, Rollback};
 use crate::failure::{Exit, Failure};
 use crate::print::print_line;
+use crate::rollout::Rollout;
 use crate::runtime_file::RuntimeDir;
 
-/// Shields tell what they run with a heartbeat, every two seconds.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Digits of a hash that tell modules apart for a person.
 const SHORT: usize = 12;
 
@@ -32,21 +31,22 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), Failure> {
             "somebody else deployed this policy at the same time: see `arq policy list`",
         ));
     }
-    report(&api, &args.name, Some(&module), args.wait, args.json).await
+    let deployed = (&*args.name, Some(&*module));
+    report(&api, deployed, (args.wait, args.json), |runs| *runs == *module).await
 }
 
 pub(crate) async fn roll_back(args: &Rollback) -> Result<(), Failure> {
     let api = Api::find(&args.access, &RuntimeDir::of_user())?;
     let before = api.get("/v1/policies").await?;
+    let taken = release(&before, &args.name)["module"].clone();
     let policy = api.call("POST", &format!("/v1/policies/{}/rollback", args.name), None).await?;
-    match policy["releases"][0]["module"].as_str() {
-        Some(module) => report(&api, &args.name, Some(module), args.wait, args.json).await,
-        None => {
-            // What each file holds is the business of its Shield: none of them runs what was taken back.
-            let taken = release(&before, &args.name)["module"].as_str().unwrap_or_default().to_owned();
-            report_gone(&api, &args.name, &taken, args).await
-        }
-    }
+    let module = policy["releases"][0]["module"].as_str();
+    let good = |runs: &Value| match module {
+        Some(module) => *runs == *module,
+        // What each file holds is the business of its Shield: none of them runs what was taken back.
+        None => *runs != taken,
+    };
+    report(&api, (&args.name, module), (args.wait, args.json), good).await
 }
 
 pub(crate) async fn list(args: &ListPolicies) -> Result<(), Failure> {
@@ -118,86 +118,27 @@ fn table(deployed: &Value, shields: &Value) -> String {
     text
 }
 
-/// Shields that are up and have the policy: those that are as they should be, and the others.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Rollout {
-    running: Vec<String>,
-    behind: Vec<String>,
-}
-
-impl Rollout {
-    fn of(shields: &Value, name: &str, good: impl Fn(&Value) -> bool) -> Self {
-        let mut rollout = Self::default();
-        for shield in shields["shields"].as_array().into_iter().flatten().filter(|it| it["up"] == true) {
-            let shown = shield["shield"].as_str().unwrap_or_default().to_owned();
-            let mut policies = shield["load"]["policies"].as_array().into_iter().flatten();
-            // One whose configuration does not name the policy is not concerned; before its first heartbeat nobody knows.
-            match policies.find(|policy| policy["name"] == *name) {
-                Some(policy) if good(&policy["module"]) => rollout.running.push(shown),
-                None if !shield["load"].is_null() => {}
-                _ => rollout.behind.push(shown),
-            }
-        }
-        rollout
+/// Whether a Shield judges by what is `good`; `None` if its configuration does not name the policy. Before its first heartbeat nobody knows.
+fn runs(shield: &Value, name: &str, good: impl Fn(&Value) -> bool) -> Option<bool> {
+    let mut policies = shield["load"]["policies"].as_array().into_iter().flatten();
+    match policies.find(|policy| policy["name"] == *name) {
+        Some(policy) => Some(good(&policy["module"])),
+        None if shield["load"].is_null() => Some(false),
+        None => None,
     }
 }
 
-/// Waits until every Shield is as it should be, for so long.
-async fn roll_out(
-    api: &Api,
-    name: &str,
-    wait: Duration,
-    good: impl Fn(&Value) -> bool,
-) -> Result<Rollout, Failure> {
-    let mut last = Rollout::default();
-    let all = async {
-        loop {
-            last = Rollout::of(&api.get("/v1/shields").await?, name, &good);
-            if last.behind.is_empty() {
-                return Ok::<(), Failure>(());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    match tokio::time::timeout(wait, all).await {
-        Ok(Err(failure)) => Err(failure),
-        Ok(Ok(())) | Err(_) => Ok(last),
-    }
-}
-
+/// Waits until nobody is behind, and tells who runs what is in force now: the module, or the files.
 async fn report(
     api: &Api,
-    name: &str,
-    module: Option<&str>,
-    wait: Duration,
-    json: bool,
+    (name, module): (&str, Option<&str>),
+    (wait, json): (Duration, bool),
+    good: impl Fn(&Value) -> bool,
 ) -> Result<(), Failure> {
-    let rollout = roll_out(api, name, wait, |runs| runs.as_str() == module).await?;
-    told(&rollout, name, module, json)
-}
-
-async fn report_gone(api: &Api, name: &str, taken: &str, args: &Rollback) -> Result<(), Failure> {
-    let rollout = roll_out(api, name, args.wait, |runs| runs.as_str() != Some(taken)).await?;
-    told(&rollout, name, None, args.json)
-}
-
-fn told(
-    Rollout { running, behind }: &Rollout,
-    name: &str,
-    module: Option<&str>,
-    json: bool,
-) -> Result<(), Failure> {
-    if json {
-        let all = json!({ "policy": name, "module": module, "running": running, "behind": behind });
-        print_line(all.to_string().as_bytes())?;
-    } else {
-        let what = module.map_or("its file".to_owned(), |module| short(&module.into()).to_owned());
-        print_line(format!("{name}: {what} runs on: {}", running.join(", ")).as_bytes())?;
-    }
-    if behind.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::failed(format!("not yet on: {}; see `arq policy list` and their logs", behind.join(", "))))
+    let rollout = Rollout::wait(api, wait, |shield| runs(shield, name, &good)).await?;
+    let document = json.then(|| json!({ "policy": name, "module": module }));
+    let what = module.map_or("its file".to_owned(), |module| short(&module.into()).to_owned());
+    rollout.print(&format!("{name}: {what}"), document, "`arq policy list` and their logs")
 }
 
 #[cfg(test)]
@@ -217,7 +158,8 @@ mod tests {
 
     #[test]
     fn who_does_not_run_it_is_named() {
-        let rollout = Rollout::of(&shields(), "words", |module| module == "aaaaaaaaaaaaaaaa");
+        let rollout =
+            Rollout::of(&shields(), |shield| runs(shield, "words", |module| module == "aaaaaaaaaaaaaaaa"));
         assert_eq!((rollout.running, rollout.behind), (vec!["a".into()], vec!["b".into(), "d".into()]));
     }
 
