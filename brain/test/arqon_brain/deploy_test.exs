@@ -143,4 +143,28 @@ defmodule ArqonBrain.DeployTest do
         ],
         do: assert(shown.(bad) == 64)
   end
+
+  test "Shields that run many policies come in pages" do
+    policies =
+      for n <- 1..64, do: %{name: "p#{n}", module: <<n::256>>, version: String.duplicate("v", 64)}
+
+    names =
+      for n <- 10..29 do
+        say("s#{n}", {:hello, %{}})
+        say("s#{n}", {:heartbeat, %{digest: 0, load: %{version: "1", policies: policies}}})
+        "s#{n}"
+      end
+
+    told()
+    pages = shield_pages("", [])
+    assert length(pages) > 1
+    assert Enum.concat(pages) == Enum.sort(["s1", "s2" | names])
+  end
+
+  defp shield_pages(after_, done) do
+    say("s1", {:ask, %{id: 5, to: "brain-0", kind: {:shields, %{after: after_}}}})
+    [%{result: {:shields, list}}] = bodies(told(), "_arqon.shield.s1", :answer)
+    page = Enum.map(list.shields, & &1.shield)
+    if list.more, do: shield_pages(List.last(page), done ++ [page]), else: done ++ [page]
+  end
 end

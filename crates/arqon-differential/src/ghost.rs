@@ -245,7 +245,7 @@ impl Ghost {
             0 => pb::AskRooms { tenant: "no tenant".to_owned(), ..Default::default() }.into(),
             1 | 2 => pb::AskRooms { tenant: "acme".to_owned(), after: self.subject(), limit }.into(),
             3..=5 => pb::AskMembers { subject: self.subject(), after: self.user(), limit }.into(),
-            6 => pb::AskShields {}.into(),
+            6 => pb::AskShields::default().into(),
             7 => {
                 let shield = if self.random.percent(70) { self.shield() } else { "nobody".to_owned() };
                 pb::AskDrain { shield, reason: reason() }.into()

@@ -112,7 +112,7 @@ fn ask(world: &mut World<'_>, i: usize, question: &Question) -> Result<()> {
             pb::AskRooms { tenant: tenant(), after: subject(after)?, limit: *limit }.into()
         }
         Question::Members(at) => pb::AskMembers { subject: subject(at)?, ..Default::default() }.into(),
-        Question::Shields => pb::AskShields {}.into(),
+        Question::Shields => pb::AskShields::default().into(),
         Question::Kick(who) => {
             pb::Kick { tenant: tenant(), user: user(who), reason: reason(), ..Default::default() }.into()
         }

@@ -64,12 +64,45 @@ fn shields_are_listed_with_what_they_carry() {
     let load = pb::Load { sockets: 7, version: "0.1.0".to_owned(), ..Default::default() };
     world.with_agent(1, |agent, _| agent.set_load(load.clone()));
     world.run(LEASE / 2);
-    let Ok(pb::answer::Result::Shields(list)) = ask(&mut world, 0, pb::AskShields {}) else {
+    let Ok(pb::answer::Result::Shields(list)) = ask(&mut world, 0, pb::AskShields::default()) else {
         panic!("no Shields")
     };
     assert_eq!(list.shields.len(), 2);
     assert_eq!((list.shields[1].shield.as_str(), list.shields[1].up), ("shield-1", true));
     assert_eq!(list.shields[1].load.as_option(), Some(&load));
+}
+
+#[test]
+fn shields_that_run_many_policies_come_in_pages() {
+    let mut world = World::settled(2, 20, 1);
+    let running = |at| pb::Running {
+        name: format!("policy-{at}"),
+        module: vec![at; 32],
+        version: "a version of sixty-four bytes, which is as long as it may be".to_owned(),
+    };
+    let load = pb::Load { policies: (0..64).map(running).collect(), ..Default::default() };
+    for i in 0..20 {
+        world.with_agent(i, |agent, _| agent.set_load(load.clone()));
+    }
+    world.run(LEASE / 2);
+    let (mut names, mut pages, mut after) = (Vec::new(), 0, String::new());
+    loop {
+        let Ok(pb::answer::Result::Shields(list)) = ask(&mut world, 0, pb::AskShields { after }) else {
+            panic!("no Shields")
+        };
+        pages += 1;
+        assert!(
+            list.shields.iter().all(|info| info.load.as_option().is_some_and(|it| it.policies.len() == 64))
+        );
+        names.extend(list.shields.into_iter().map(|info| info.shield));
+        if !list.more {
+            break;
+        }
+        after = names.last().expect("a page is not empty").clone();
+    }
+    assert!(pages > 1);
+    assert_eq!(names.len(), 20);
+    assert!(names.is_sorted());
 }
 
 #[test]
@@ -120,9 +153,9 @@ fn a_session_is_kicked_only_within_the_tenant_that_is_given() {
 fn without_a_brain_nothing_is_asked_and_with_a_dead_one_nothing_is_known() {
     let mut world = World::settled(4, 1, 1);
     world.crash(Node::Brain(0));
-    let error = ask(&mut world, 0, pb::AskShields {}).expect_err("nobody answers");
+    let error = ask(&mut world, 0, pb::AskShields::default()).expect_err("nobody answers");
     assert_eq!(error.code, ErrorCode::OutcomeUnknown);
-    let error = ask(&mut world, 0, pb::AskShields {}).expect_err("nobody is there");
+    let error = ask(&mut world, 0, pb::AskShields::default()).expect_err("nobody is there");
     assert_eq!(error.code, ErrorCode::Unavailable);
 }
 
@@ -139,7 +172,7 @@ fn an_answer_that_a_newer_brain_gives_is_internal() {
     let (instance, incarnation) = (1, agent.incarnation());
     hear(&mut agent, pb::Welcome { instance, incarnation, accepted: true, answers: incarnation }.into());
     for (error, result) in [(9_999, None), (0, None)] {
-        let id = agent.ask(pb::AskShields {}.into(), now).expect("a Brain that can be asked");
+        let id = agent.ask(pb::AskShields::default().into(), now).expect("a Brain that can be asked");
         hear(&mut agent, pb::Answer { instance, id, error, message: String::new(), result }.into());
         let answered = std::iter::from_fn(|| agent.poll()).find_map(|output| match output {
             AgentOutput::Answered { id: of, result } if of == id => Some(result),
@@ -265,7 +298,7 @@ fn settings_are_replaced_only_by_who_has_read_them() {
     for agent in world.agents.values() {
         assert_eq!(agent.agent.shared().settings().version, second.version);
     }
-    let Ok(pb::answer::Result::Shields(list)) = ask(&mut world, 0, pb::AskShields {}) else {
+    let Ok(pb::answer::Result::Shields(list)) = ask(&mut world, 0, pb::AskShields::default()) else {
         panic!("no Shields")
     };
     let run = |info: &pb::ShieldInfo| info.load.as_option().map(|load| load.settings);

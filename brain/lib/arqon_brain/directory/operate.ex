@@ -72,8 +72,8 @@ defmodule ArqonBrain.Directory.Operate do
     end
   end
 
-  defp question(state, _asker, {:shields, _}, now),
-    do: {:answer, state, {:shields, shield_list(state, now)}}
+  defp question(state, _asker, {:shields, page}, now),
+    do: {:answer, state, {:shields, shield_list(state, page.after, now)}}
 
   defp question(state, _asker, {:settings, _}, _now) do
     {:answer, state, {:settings, state.shared.settings}}
@@ -186,9 +186,9 @@ defmodule ArqonBrain.Directory.Operate do
     if sum == digest, do: state, else: publish(state, Message.shield(shield), {:resync, %{}})
   end
 
-  defp shield_list(state, now) do
+  defp shield_list(state, after_, now) do
     shields =
-      for {shield, known} <- Enum.sort(state.table.shields) do
+      for {shield, known} <- Enum.sort(state.table.shields), shield > after_ do
         %{
           shield: shield,
           incarnation: known.incarnation,
@@ -198,11 +198,14 @@ defmodule ArqonBrain.Directory.Operate do
         }
       end
 
+    {shields, more} = Pages.fit(:shield_info, shields, 0)
+
     %{
       shields: shields,
       settings: state.shared.settings.version,
       version: state.version,
-      degraded: state.degraded
+      degraded: state.degraded,
+      more: more
     }
   end
 

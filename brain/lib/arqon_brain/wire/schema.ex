@@ -166,7 +166,7 @@ defmodule ArqonBrain.Wire.Schema do
     ],
     ask_rooms: [{1, :tenant, :string}, {2, :after, :string}, {3, :limit, :uint64}],
     ask_members: [{1, :subject, :string}, {2, :after, :string}, {3, :limit, :uint64}],
-    ask_shields: [],
+    ask_shields: [{1, :after, :string}],
     ask_drain: [{1, :shield, :string}, {2, :reason, :string}],
     ask_settings: [],
     answer: [
@@ -200,7 +200,8 @@ defmodule ArqonBrain.Wire.Schema do
       {1, :shields, {:repeated, {:message, :shield_info}}},
       {2, :settings, :uint64},
       {3, :version, :string},
-      {4, :degraded, :string}
+      {4, :degraded, :string},
+      {5, :more, :bool}
     ],
     shield_info: [
       {1, :shield, :string},

@@ -176,7 +176,7 @@ impl Brain {
         let id = match ask.kind.ok_or_else(|| bad("the question"))? {
             Kind::Rooms(page) => return Ok(Some(self.room_list(&page, now)?.into())),
             Kind::Members(page) => return Ok(Some(self.member_list(&page, now)?.into())),
-            Kind::Shields(_) => return Ok(Some(self.shield_list(now).into())),
+            Kind::Shields(page) => return Ok(Some(self.shield_list(&page, now).into())),
             Kind::Settings(_) => return Ok(Some(self.shared().settings().to_pb().into())),
             Kind::Set(settings) => return Ok(Some(self.replace_settings(&settings, now)?.into())),
             Kind::Revoke(revocation) => return Ok(Some(self.take_revocation(&revocation, now)?.into())),
@@ -296,20 +296,29 @@ impl Brain {
         Ok(list)
     }
 
-    fn shield_list(&self, now: Now) -> pb::ShieldList {
-        let info = |(shield, known): (&ShieldId, &super::Registered)| pb::ShieldInfo {
-            shield: shield.as_str().to_owned(),
-            incarnation: known.incarnation,
-            up: self.registry.is_up(shield, now.mono_ms),
-            silent_ms: now.mono_ms.saturating_sub(known.silent_since),
-            load: self.operations.loads.get(shield).cloned().into(),
-        };
-        pb::ShieldList {
-            shields: self.registry.iter().map(info).collect(),
+    fn shield_list(&self, page: &pb::AskShields, now: Now) -> pb::ShieldList {
+        let mut list = pb::ShieldList {
             settings: self.shared().settings().version,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             degraded: self.operations.degraded.clone(),
+            ..Default::default()
+        };
+        let mut space = Space::new(0);
+        for (shield, known) in self.registry.iter().filter(|(shield, _)| shield.as_str() > &*page.after) {
+            let info = pb::ShieldInfo {
+                shield: shield.as_str().to_owned(),
+                incarnation: known.incarnation,
+                up: self.registry.is_up(shield, now.mono_ms),
+                silent_ms: now.mono_ms.saturating_sub(known.silent_since),
+                load: self.operations.loads.get(shield).cloned().into(),
+            };
+            if !space.takes(info.encode_to_vec().len()) {
+                list.more = true;
+                break;
+            }
+            list.shields.push(info);
         }
+        list
     }
 }
 

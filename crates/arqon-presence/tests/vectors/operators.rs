@@ -117,7 +117,7 @@ pub(super) fn asks() -> Vec<Vector> {
             ask(pb::AskMembers { subject: room(), after: "ann".to_owned(), limit: 10 }.into()),
             fields("members", json!({"subject": room(), "after": "ann", "limit": "10"})),
         ),
-        ("ask_shields", ask(pb::AskShields {}.into()), fields("shields", json!({}))),
+        ("ask_shields", ask(pb::AskShields::default().into()), fields("shields", json!({}))),
         ("ask_kick", ask(kick.into()), fields("kick", json!({"tenant": "acme", "user": "ann"}))),
         (
             "ask_close_room",
@@ -149,7 +149,7 @@ fn shield_list() -> pb::ShieldList {
         load: load().into(),
     };
     let (version, degraded) = ("0.1.0".to_owned(), "valkey".to_owned());
-    pb::ShieldList { shields: vec![info], settings: 5, version, degraded }
+    pb::ShieldList { shields: vec![info], settings: 5, version, degraded, more: false }
 }
 
 pub(super) fn answers() -> Vec<Vector> {

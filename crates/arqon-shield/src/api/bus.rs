@@ -70,9 +70,6 @@ impl From<pb::Load> for Load {
 
 pub(super) async fn shields(call: Call) -> Result<Json<Shields>, ApiError> {
     call.query([])?;
-    let pb::answer::Result::Shields(list) = call.ask(pb::AskShields::default()).await? else {
-        return Err(strange());
-    };
     let info = |info: pb::ShieldInfo| ShieldInfo {
         shield: info.shield,
         incarnation: info.incarnation,
@@ -80,11 +77,20 @@ pub(super) async fn shields(call: Call) -> Result<Json<Shields>, ApiError> {
         silent_ms: info.silent_ms,
         load: info.load.as_option().cloned().map(Load::from),
     };
-    Ok(Json(Shields {
-        shields: list.shields.into_iter().map(info).collect(),
-        settings: list.settings,
-        brain: BrainInfo { version: list.version, degraded: list.degraded },
-    }))
+    let (mut shields, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = pb::AskShields { after };
+        let pb::answer::Result::Shields(list) = call.ask(page).await? else { return Err(strange()) };
+        let last = list.shields.last().map(|info| info.shield.clone());
+        shields.extend(list.shields.into_iter().map(info));
+        match last {
+            Some(last) if list.more => after = last,
+            _ => {
+                let brain = BrainInfo { version: list.version, degraded: list.degraded };
+                return Ok(Json(Shields { shields, settings: list.settings, brain }));
+            }
+        }
+    }
 }
 
 pub(super) async fn drain(call: Call) -> Result<Json<Done>, ApiError> {

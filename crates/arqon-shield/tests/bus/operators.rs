@@ -20,7 +20,7 @@ async fn operator(bus: &Bus) -> Operator {
     let operator = bus.control.operator();
     // The Brain is known when it answers.
     let ready = async {
-        while operator.ask(pb::AskShields {}).await.is_err() {
+        while operator.ask(pb::AskShields::default()).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
@@ -182,7 +182,8 @@ async fn an_operator_hears_that_no_brain_is_there() {
         let bus = Bus::start(config());
         bus.broker.stop();
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;
-        let error = bus.control.operator().ask(pb::AskShields {}).await.expect_err("nobody can be asked");
+        let error =
+            bus.control.operator().ask(pb::AskShields::default()).await.expect_err("nobody can be asked");
         assert_eq!(error.code, ErrorCode::Unavailable);
     })
     .await;
