@@ -1,6 +1,6 @@
 //! The token of a session: shown, compared with the clock, and replaced.
 
-use super::host::{Host, PolicyAction, PolicyEvent};
+use super::host::{AuthError, Host, PolicyAction, PolicyEvent};
 use super::refused::{Refused, verdict};
 use super::timer::Timer;
 use super::{Authenticated, Phase, Session, Turn};
@@ -18,16 +18,7 @@ impl Session {
         token: &str,
         turn: &mut Turn<'_, H>,
     ) -> Result<(), Refused> {
-        let identity = turn.host.verify(token, turn.now).map_err(|error| {
-            let close = match error.code {
-                ErrorCode::TokenExpired => CloseCode::TokenExpired,
-                ErrorCode::Revoked => CloseCode::Revoked,
-                ErrorCode::LimitExceeded => CloseCode::ConnectionLimit,
-                ErrorCode::Unavailable => CloseCode::Internal,
-                _ => CloseCode::Unauthorized,
-            };
-            Refused::from(error).and_close(close)
-        })?;
+        let identity = turn.host.verify(token, turn.now).map_err(not_let_in)?;
         judge_connect(&identity, None, turn).map_err(Refused::at_the_door)?;
         let session = turn.host.admit(&identity).map_err(|refusal| {
             Refused::new(ErrorCode::LimitExceeded, refusal.message).and_close(refusal.code)
@@ -86,6 +77,11 @@ impl Session {
                 return Err(Refused::new(ErrorCode::TokenExpired, message).and_close(CloseCode::TokenExpired));
             }
             self.timers.set(Timer::TokenExpiry, turn.now.mono_ms.saturating_add(grace_ms));
+            // Only a clock that jumped leaves it to be told now.
+            self.timers.stop(Timer::TokenWarning);
+            if !std::mem::replace(&mut self.warned, true) {
+                turn.send(0, ServerBody::TokenExpiring { in_ms: 0 });
+            }
             return Ok(());
         }
         self.timers.set(Timer::TokenExpiry, turn.now.mono_ms.saturating_add(left_ms));
@@ -112,6 +108,18 @@ impl Session {
         }
         Err(Refused::new(ErrorCode::TokenExpired, "the token has run out; send refresh with a new one"))
     }
+}
+
+/// A token that lets nobody in closes the connection, too.
+pub(super) fn not_let_in(error: AuthError) -> Refused {
+    let close = match error.code {
+        ErrorCode::TokenExpired => CloseCode::TokenExpired,
+        ErrorCode::Revoked => CloseCode::Revoked,
+        ErrorCode::LimitExceeded => CloseCode::ConnectionLimit,
+        ErrorCode::Unavailable => CloseCode::Internal,
+        _ => CloseCode::Unauthorized,
+    };
+    Refused::from(error).and_close(close)
 }
 
 /// Asks the policies whether somebody may be connected with these claims.

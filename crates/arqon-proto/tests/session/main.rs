@@ -4,4 +4,5 @@ mod life;
 mod pair;
 mod random;
 mod rooms;
+mod token;
 mod wire;

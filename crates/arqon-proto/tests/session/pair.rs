@@ -38,6 +38,8 @@ pub(crate) enum Told {
 /// Tokens are names in a table, rooms are numbered as they come.
 pub(crate) struct FakeHost {
     pub(crate) tokens: BTreeMap<&'static str, Identity>,
+    /// Nobody can say which tokens count at the moment.
+    pub(crate) unavailable: bool,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) room_error: Option<ErrorCode>,
     pub(crate) verdict: Verdict,
@@ -52,6 +54,9 @@ pub(crate) struct FakeHost {
 impl Host for FakeHost {
     fn verify(&mut self, token: &str, now: Now) -> Result<Identity, AuthError> {
         let refused = |code| AuthError { code, message: "refused by the fake host".into() };
+        if self.unavailable {
+            return Err(refused(ErrorCode::Unavailable));
+        }
         let identity = self.tokens.get(token).ok_or_else(|| refused(ErrorCode::Unauthorized))?;
         if identity.expires_wall_ms <= now.wall_ms {
             return Err(refused(ErrorCode::TokenExpired));
@@ -176,6 +181,7 @@ impl Pair {
         let tokens = BTreeMap::from([("alice", identity("alice", ">", ALL, START_WALL_MS + HOUR_MS))]);
         let host = FakeHost {
             tokens,
+            unavailable: false,
             refusal: None,
             room_error: None,
             verdict: Verdict::Allow,
@@ -309,4 +315,8 @@ pub(crate) fn publication(room: &str) -> Publish<'_> {
 
 pub(crate) fn track<'a>(room: &'a str, meta: &'a [u8]) -> CommandBody<'a> {
     CommandBody::Track { room: room.into(), meta: Payload::Json(meta) }
+}
+
+pub(crate) fn refresh(token: &str) -> CommandBody<'_> {
+    CommandBody::Refresh { token: token.into() }
 }
