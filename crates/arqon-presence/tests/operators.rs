@@ -229,6 +229,32 @@ fn a_shield_is_not_synced_before_it_knows_what_is_revoked() {
 }
 
 #[test]
+fn a_brain_that_is_heard_and_has_more_to_tell_was_not_compared_with() {
+    let mut now = Now { mono_ms: 7, wall_ms: 1_700_000_000_000 };
+    let mut agent = Agent::new(AgentConfig::new(shield(0), 1), now);
+    agent.link(true, now);
+    let mut other = Agent::new(AgentConfig::new(shield(1), 1), now);
+    let mut hear = |agent: &mut Agent, subject: &str, body: Body| {
+        let body = Some(body);
+        let said = pb::Control { from: "brain-0".to_owned(), instance: 1, incarnation: 0, body };
+        now.mono_ms += 1_000;
+        agent.receive(subject, &said.encode_to_vec(), now);
+        (agent.compared_at(), now.mono_ms)
+    };
+    let told = pb::Shared { revoked: vec![user("ann", LATER)], ..Default::default() };
+    hear(&mut other, "_arqon.shields", told.clone().into());
+    let beacon = pb::Beacon { warming: false, shields: Vec::new(), shared: other.shared().digest() };
+    let began = agent.compared_at();
+    for _ in 0..20 {
+        assert_eq!(hear(&mut agent, "_arqon.shields", beacon.clone().into()).0, began, "as at the beginning");
+    }
+    for (subject, body) in [("_arqon.shield.shield-0", told.into()), ("_arqon.shields", beacon.into())] {
+        let (compared_at, now_ms) = hear(&mut agent, subject, body);
+        assert_eq!(compared_at, now_ms, "both hold the same");
+    }
+}
+
+#[test]
 fn a_revocation_ends_at_its_time() {
     let mut world = World::settled(8, 1, 1);
     let until = world.now.wall_ms + 60_000;
@@ -278,6 +304,9 @@ fn a_difference_that_no_answer_ends_keeps_nobody_from_work_and_floods_nobody() {
                 _ => {}
             }
         }
+        // It has told all that it holds by the second time.
+        let compared_at = if now.mono_ms == LEASE / 3 { 0 } else { now.mono_ms };
+        assert_eq!(agent.compared_at(), compared_at);
     }
     assert_eq!(synced_at, Some(LEASE / 3 + LEASE), "a lease after the first answer");
     assert!((5..20).contains(&offers), "{offers} offers in ten minutes");

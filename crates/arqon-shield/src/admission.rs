@@ -9,9 +9,6 @@ use arqon_proto::time::{Now, millis};
 use crate::auth::{AuthError, claimed_tenant};
 use crate::shared::Shared;
 
-/// A Brain is heard.
-pub(crate) const HEARD: u64 = u64::MAX;
-
 impl Shared {
     /// Refuses whom nobody could let in: while too little is known of what is revoked, and a tenant that has no place for one more, if the
     /// session is not `admitted` yet. Which tenant that is the token merely says; so nothing is taken from it.
@@ -21,7 +18,8 @@ impl Shared {
     pub(crate) fn before_signature(&self, token: &str, admitted: bool, now: Now) -> Result<(), AuthError> {
         if self.knows_too_little(now) {
             let message =
-                "no Brain was heard for longer than auth.revocations_max_age: try again later".into();
+                "no Brain has told what is revoked for longer than auth.revocations_max_age: try again later"
+                    .into();
             return Err(AuthError { code: ErrorCode::Unavailable, message });
         }
         let Some(tenant) = claimed_tenant(token).filter(|_| !admitted) else { return Ok(()) };
@@ -31,11 +29,26 @@ impl Shared {
             .map_err(|limit| AuthError { code: ErrorCode::LimitExceeded, message: limit.to_string().into() })
     }
 
-    /// Whether no Brain was heard for so long that nobody new may be let in.
+    /// Whether no Brain has told what is revoked for so long that nobody new may be let in.
     pub(crate) fn knows_too_little(&self, now: Now) -> bool {
         let max_ms = millis(self.config.auth.revocations_max_age);
-        let since = self.silent_since_ms.load(Ordering::Relaxed);
-        max_ms > 0 && since != HEARD && now.mono_ms >= since.saturating_add(max_ms)
+        max_ms > 0 && now.mono_ms >= self.compared_at_ms.load(Ordering::Relaxed).saturating_add(max_ms)
+    }
+
+    /// Sets the check of readiness for it, where that is configured.
+    pub(crate) fn check_revocations(&self, now: Now) {
+        if self.config.auth.revocations_max_age.is_zero() {
+            return;
+        }
+        let (known, reason) = if self.knows_too_little(now) {
+            (
+                false,
+                "no Brain has told what is revoked for longer than auth.revocations_max_age: nobody new is let in",
+            )
+        } else {
+            (true, "known")
+        };
+        self.check("revocations", known, false, reason);
     }
 }
 
@@ -58,17 +71,16 @@ mod tests {
             let now = Now { mono_ms, wall_ms: 0 };
             shared.before_signature("a.b.c", false, now).err().map(|error| error.code)
         };
-        assert_eq!(refused(1_000_000), None, "a Brain is heard");
-        shared.silent_since_ms.store(10_000, Ordering::Relaxed);
+        shared.compared_at_ms.store(10_000, Ordering::Relaxed);
         assert_eq!([refused(69_999), refused(70_000)], [None, Some(ErrorCode::Unavailable)]);
-        shared.silent_since_ms.store(HEARD, Ordering::Relaxed);
+        shared.compared_at_ms.store(70_000, Ordering::Relaxed);
         assert_eq!(refused(70_000), None);
     }
 
     #[test]
     fn by_default_it_goes_on_with_what_it_knows() {
         let shared = Shared::for_tests();
-        shared.silent_since_ms.store(0, Ordering::Relaxed);
+        shared.compared_at_ms.store(0, Ordering::Relaxed);
         assert!(!shared.knows_too_little(Now { mono_ms: u64::MAX, wall_ms: 0 }));
     }
 }

@@ -19,7 +19,6 @@ use http::header::HeaderName;
 use tokio::sync::Notify;
 
 use crate::admin::{Check, Status};
-use crate::admission::HEARD;
 use crate::audit::Audit;
 use crate::auth::Verifier;
 use crate::config::{Config, SlowConsumer};
@@ -48,8 +47,8 @@ pub(crate) struct Shared {
     held: RwLock<Arc<arqon_presence::shared::Shared>>,
     /// Modules that were handed out.
     pub(crate) deployed: Deployed,
-    /// Since when no Brain was heard, in monotonic milliseconds, or [`HEARD`](crate::admission::HEARD).
-    pub(crate) silent_since_ms: AtomicU64,
+    /// When a Brain last had nothing to tell of what is revoked, in monotonic milliseconds.
+    pub(crate) compared_at_ms: AtomicU64,
     /// What judges clients.
     pub(crate) policies: Policies,
     /// Whether a policy asks for the claims of tokens.
@@ -137,7 +136,7 @@ impl Shared {
             egress_bytes_max: limits.egress_bytes_max.bytes(),
             held: RwLock::default(),
             deployed: Deployed::default(),
-            silent_since_ms: AtomicU64::new(HEARD),
+            compared_at_ms: AtomicU64::new(clock.now().mono_ms),
             policies: Policies::default(),
             keeps_claims: config.policies.iter().any(|policy| policy.claims),
             kept_headers: config.kept_headers(),

@@ -114,7 +114,7 @@ impl Agent {
             dirty: BTreeSet::new(),
             alarms: BTreeSet::new(),
             orders: VecDeque::new(),
-            operations: Operations::default(),
+            operations: Operations::new(now),
             link_up: false,
             stale: false,
             occupied_since: None,

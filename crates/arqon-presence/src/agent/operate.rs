@@ -31,6 +31,8 @@ pub(super) struct Operations {
     synced: bool,
     /// When a Brain first told all it holds.
     answered_at: Option<u64>,
+    /// See [`Agent::compared_at`].
+    compared_at: u64,
     /// What each Brain said it holds, and when ours was last offered to it.
     offers: BTreeMap<ShieldId, Offer>,
     last: u64,
@@ -52,6 +54,10 @@ struct Offer {
 }
 
 impl Operations {
+    pub(super) fn new(now: Now) -> Self {
+        Self { compared_at: now.mono_ms, ..Self::default() }
+    }
+
     pub(super) fn next_timeout(&self) -> Option<u64> {
         self.asks.values().min().copied().into_iter().chain(self.modules.next_timeout()).min()
     }
@@ -210,6 +216,7 @@ impl Agent {
         }
         let said = self.operations.offers.get(from).map(|offer| offer.digest);
         if said == Some(self.operations.shared.digest()) {
+            self.operations.compared_at = now.mono_ms;
             self.synced();
         }
         Ok(())
@@ -227,11 +234,15 @@ impl Agent {
         let both = (digest, self.operations.shared.digest());
         if both.0 == both.1 {
             offer.in_vain = 0;
+            self.operations.compared_at = now.mono_ms;
             self.synced();
             return;
         }
         if offer.both != both {
             offer.in_vain = 0;
+        } else if offer.answered || offer.in_vain > 0 {
+            // It has told all that it holds, and has not changed since: there is nothing that we were not told.
+            self.operations.compared_at = now.mono_ms;
         }
         let wait = millis(self.config.lease / 3) << offer.in_vain;
         if offer.at.is_some_and(|at| now.mono_ms < at.saturating_add(wait)) {
@@ -245,6 +256,12 @@ impl Agent {
         for page in self.operations.shared.pages(from.as_str()) {
             self.send(wire::BRAIN.to_owned(), page);
         }
+    }
+
+    /// When a Brain last had nothing to tell of what all hold alike, in monotonic milliseconds; at first when this agent began.
+    #[must_use]
+    pub fn compared_at(&self) -> u64 {
+        self.operations.compared_at
     }
 
     /// What still differs a lease after an answer, no further answer is going to change: see [`Self::compare_shared`].

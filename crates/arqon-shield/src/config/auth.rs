@@ -16,7 +16,7 @@ impl AuthConfig {
         let age = self.revocations_max_age;
         if !age.is_zero() && age < lease {
             let message = format!(
-                "auth.revocations_max_age is {} but presence.lease is {}: silence is not noticed before that",
+                "auth.revocations_max_age is {} but presence.lease is {}: Brains are compared with only several times a lease",
                 show_duration(age),
                 show_duration(lease)
             );

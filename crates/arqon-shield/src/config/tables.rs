@@ -67,11 +67,11 @@ section! {
         #[serde(with = "units::duration")]
         keys_within: Duration = Duration::from_secs(5),
         /// How long after the end of its token a client that is connected may still refresh it. Default 0s: it is closed at the end. Meanwhile
-        /// it hears its rooms, and everything else that it asks is answered token_expired.
+        /// it hears its rooms, and whatever it asks but refresh and ping is answered token_expired.
         #[serde(with = "units::duration")]
         refresh_grace: Duration = Duration::ZERO,
-        /// How long a Shield may know nothing new of what is revoked. If no Brain was heard for so long, it is not ready, and new connects and
-        /// refreshes are refused until one is; who is connected stays. Default 0s: it goes on with what it knows. At least presence.lease.
+        /// How long a Shield may know nothing new of what is revoked. If no Brain has told it for so long, it is not ready, and new connects and
+        /// refreshes are refused until one has; who is connected stays. Default 0s: it goes on with what it knows. At least presence.lease.
         #[serde(with = "units::duration")]
         revocations_max_age: Duration = Duration::ZERO,
     }

@@ -13,6 +13,7 @@ mod rooms;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -227,6 +228,7 @@ impl<P: Spine> Hub<P> {
                 self.room_event(&payload);
             } else {
                 self.agent.receive(&subject, &payload, now);
+                self.ports.shared.compared_at_ms.store(self.agent.compared_at(), Ordering::Relaxed);
             }
         }
         self.report_load(now);

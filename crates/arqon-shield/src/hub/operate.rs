@@ -167,10 +167,7 @@ impl<P: Spine> Hub<P> {
         }
         self.operations.load_at = now.mono_ms.saturating_add(EVERY_MS);
         let shared = &self.ports.shared;
-        if shared.knows_too_little(now) {
-            let reason = "no Brain was heard for longer than auth.revocations_max_age: nobody new is let in";
-            shared.check("brain", false, false, reason);
-        }
+        shared.check_revocations(now);
         let load = pb::Load {
             sockets: shared.sockets() as u64,
             rooms: u64::try_from(shared.metrics.gauge(Gauge::Rooms)).unwrap_or(0),

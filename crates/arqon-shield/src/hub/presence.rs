@@ -11,7 +11,6 @@ use arqon_proto::time::Now;
 
 use super::Hub;
 use super::message::{Diff, Member, Snapshot, ToHub, ToShard};
-use crate::admission::HEARD;
 use crate::spine::Spine;
 
 /// Rooms whose snapshot is kept for the next that asks.
@@ -125,8 +124,6 @@ impl<P: Spine> Hub<P> {
                     } else {
                         "heard"
                     };
-                    let since = if stale { now.mono_ms } else { HEARD };
-                    self.ports.shared.silent_since_ms.store(since, Ordering::Relaxed);
                     self.ports.shared.check("brain", !stale, true, reason);
                     self.ports.tell_all(|| ToShard::Stale { stale });
                 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ pub(crate) struct Bus {
     pub(crate) broker: MemoryBroker,
     connect: mpsc::UnboundedSender<DuplexStream>,
     shield: RefCell<Option<JoinHandle<()>>>,
-    _peer: JoinHandle<()>,
+    brain: RefCell<JoinHandle<()>>,
+    start_brain: Box<dyn Fn() -> JoinHandle<()>>,
 }
 
 pub(crate) async fn in_local_set(test: impl Future<Output = ()>) {
@@ -75,11 +77,20 @@ impl Bus {
             seeds.set(seeds.get() + 1);
             Box::new(TestEntropy(seeds.get()))
         };
-        let name = ShieldId::parse("brain").expect("a good name");
-        let peer_spine = broker.connect(65_536, 8 << 20);
-        let peer = presence_peer(&config, name, peer_spine, Arc::clone(&clock), entropy());
+        let entropy = Rc::new(entropy);
+        let start_brain = {
+            let (config, broker, clock, entropy) =
+                (config.clone(), broker.clone(), Arc::clone(&clock), Rc::clone(&entropy));
+            move || {
+                let name = ShieldId::parse("brain").expect("a good name");
+                let spine = broker.connect(65_536, 8 << 20);
+                tokio::task::spawn_local(presence_peer(&config, name, spine, Arc::clone(&clock), entropy()))
+            }
+        };
+        let brain = start_brain();
         let spine = broker.connect(65_536, 8 << 20);
-        let shield = Shield::assemble(config, verifier, Env { clock, entropy: Box::new(entropy), spine });
+        let shield =
+            Shield::assemble(config, verifier, Env { clock, entropy: Box::new(move || entropy()), spine });
         let control = shield.control.clone();
         let (connect, clients) = mpsc::unbounded_channel();
         Self {
@@ -87,8 +98,19 @@ impl Bus {
             broker,
             connect,
             shield: RefCell::new(Some(tokio::task::spawn_local(shield.run_local(Clients(clients))))),
-            _peer: tokio::task::spawn_local(peer),
+            brain: RefCell::new(brain),
+            start_brain: Box::new(start_brain),
         }
+    }
+
+    /// Ends the only Brain at once.
+    pub(crate) fn stop_brain(&self) {
+        self.brain.borrow().abort();
+    }
+
+    /// Starts another, which knows nothing yet.
+    pub(crate) fn start_brain(&self) {
+        self.brain.replace((self.start_brain)());
     }
 
     /// A client that has upgraded, with its token in the header.
@@ -102,7 +124,12 @@ impl Bus {
     pub(crate) async fn open_forged(&self, user: &str) -> Client {
         let token = token(user);
         let (signed, _) = token.rsplit_once('.').expect("a signature");
-        let options = Options::new("bus").with_token(format!("{signed}.AAAA"));
+        self.open_with(&format!("{signed}.AAAA")).await
+    }
+
+    /// Upgraded with this token.
+    pub(crate) async fn open_with(&self, token: &str) -> Client {
+        let options = Options::new("bus").with_token(token);
         Connection::open(self.stream(), &options).await.expect("the upgrade itself is free")
     }
 

@@ -2,6 +2,7 @@
 //! and presence, seen by the client that ships.
 
 mod allocations;
+mod brainless;
 mod crowd;
 mod edges;
 mod harness;

@@ -136,6 +136,8 @@ impl Case {
             config.limits.tenant_connect_rate_per_s = 100_000;
             // Time stands still: what comes in a second is all there is.
             config.limits.tenant_publish_rate_per_s = 1_000_000;
+            config.limits.user_publish_rate_per_s = 1_000_000;
+            config.limits.connections_per_user_max = 100_000;
             config.limits.connect_rate_per_s = 100_000;
             config.limits.connect_burst = 100_000;
             let bus = Bus::start(config);
