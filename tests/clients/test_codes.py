@@ -26,7 +26,7 @@ MET_BY: dict[tuple[int, str], tuple[str, str]] = {
     (108, "limit_exceeded"): (f"{CLIENTS}/test_floods.py", "subscriptions"),
     (109, "rate_limited"): (f"{CLIENTS}/test_floods.py", "publications"),
     (110, "token_expired"): (
-        f"{SESSION}/life.rs",
+        f"{SESSION}/token.rs",
         "within_the_grace_a_token_can_be_replaced_and_nothing_else_be_done",
     ),
     (111, "outcome_unknown"): (
@@ -60,7 +60,7 @@ MET_BY: dict[tuple[int, str], tuple[str, str]] = {
         f"{CLIENTS}/test_slow.py",
         "test_who_stops_reading_is_told_and_closed_and_nobody_else_notices",
     ),
-    (4002, "token_expired"): (f"{SESSION}/life.rs", "a_token_that_runs_out_is_announced_once_and_then_closes"),
+    (4002, "token_expired"): (f"{SESSION}/token.rs", "a_token_that_runs_out_is_announced_once_and_then_closes"),
     (4003, "no_pong"): (f"{SESSION}/life.rs", "silence_is_pinged_and_then_closed"),
     (4004, "connection_limit"): (f"{SHIELD}/bus/main.rs", "a_tenant_has_its_own_limit_and_hears_its_name"),
     (4005, "internal"): (f"{SESSION}/life.rs", "a_policy_may_refuse_the_connect"),

@@ -114,7 +114,11 @@ const WASM_TARGET: Tool = Tool {
 const NODE: Tool = Tool {
     name: "Node.js 18 or newer, with npm",
     why: "the policy that `arq policy new --lang assemblyscript` writes",
-    check: &["sh", "-c", "node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' && npm --version"],
+    check: &[
+        "sh",
+        "-c",
+        "node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' && npm --version",
+    ],
     install: &[
         &["apt-get", "update"],
         &["apt-get", "install", "--yes", "--no-install-recommends", "nodejs", "npm"],
