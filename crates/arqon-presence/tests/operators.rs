@@ -73,39 +73,6 @@ fn shields_are_listed_with_what_they_carry() {
 }
 
 #[test]
-fn shields_that_run_many_policies_come_in_pages() {
-    let mut world = World::settled(2, 20, 1);
-    let running = |at| pb::Running {
-        name: format!("policy-{at}"),
-        module: vec![at; 32],
-        version: "a version of sixty-four bytes, which is as long as it may be".to_owned(),
-    };
-    let load = pb::Load { policies: (0..64).map(running).collect(), ..Default::default() };
-    for i in 0..20 {
-        world.with_agent(i, |agent, _| agent.set_load(load.clone()));
-    }
-    world.run(LEASE / 2);
-    let (mut names, mut pages, mut after) = (Vec::new(), 0, String::new());
-    loop {
-        let Ok(pb::answer::Result::Shields(list)) = ask(&mut world, 0, pb::AskShields { after }) else {
-            panic!("no Shields")
-        };
-        pages += 1;
-        assert!(
-            list.shields.iter().all(|info| info.load.as_option().is_some_and(|it| it.policies.len() == 64))
-        );
-        names.extend(list.shields.into_iter().map(|info| info.shield));
-        if !list.more {
-            break;
-        }
-        after = names.last().expect("a page is not empty").clone();
-    }
-    assert!(pages > 1);
-    assert_eq!(names.len(), 20);
-    assert!(names.is_sorted());
-}
-
-#[test]
 fn orders_are_answered_when_they_are_done() {
     let mut world = World::settled(3, 2, 2);
     let close =
