@@ -61,6 +61,8 @@ impl Shield {
         config.shield.admin_listen = config.shield.listen;
         config.shield.shards = 2;
         config.drain.window = Duration::from_secs(5);
+        // What is handed out or taken back waits for no reading of files.
+        config.policy.files_interval = Duration::from_secs(3_600);
         // Shields tell what they run three times in a lease.
         config.presence.lease = Duration::from_millis(900);
         config.auth.keys =

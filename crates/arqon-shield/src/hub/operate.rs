@@ -126,6 +126,7 @@ impl<P: Spine> Hub<P> {
         }
         if settings {
             self.ports.shared.check_deployed(false);
+            self.ports.shared.deployed.has_changed();
             self.ports.tell_all(|| ToShard::Settings);
             let rooms: Vec<Subject> = self.ports.rooms.subjects().cloned().collect();
             for subject in rooms {

@@ -38,6 +38,11 @@ impl Deployed {
         self.changed.notified().await;
     }
 
+    /// Something was handed out or taken back.
+    pub(crate) fn has_changed(&self) {
+        self.changed.notify_one();
+    }
+
     pub(crate) fn compile_with(&self, loader: Arc<Loader>) {
         // A Shield starts once.
         let _ = self.loader.set(loader);
@@ -66,7 +71,7 @@ impl Releases {
 impl Shared {
     pub(crate) fn hold_modules(&self, modules: BTreeMap<ModuleHash, Bytes>) {
         *self.deployed.modules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(modules);
-        self.deployed.changed.notify_one();
+        self.deployed.has_changed();
     }
 
     pub(crate) fn releases(&self) -> Releases {
@@ -90,9 +95,6 @@ impl Shared {
             behind => format!("not in force yet: {}", behind.join(", ")),
         };
         self.check("deployed", behind.is_empty(), deployed.current.load(Ordering::Relaxed), &reason);
-        if !behind.is_empty() {
-            deployed.changed.notify_one();
-        }
     }
 }
 
